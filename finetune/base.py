@@ -1,0 +1,120 @@
+"""A base model's folder, read without torch: where it is, its family, its tokenizer, its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import ModelError
+from finetune.families import Family, find_family
+from finetune.recipe import ModelSection
+
+DEMO = Path(__file__).parent / "demo"
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFolder:
+    """A base model as its files describe it; lengths in tokens."""
+
+    path: Path
+    name: str
+    revision: str | None
+    family: Family
+    model_type: str
+    vocabulary_size: int
+    context_length: int | None
+    sliding_window: int | None
+    digest: str
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer.json"
+
+
+def read_base(model: ModelSection) -> BaseFolder:
+    """The base model a recipe names. Raises ModelError when a file is missing or the tokenizer does not fit the family."""
+    folder = locate(model.path, model.revision)
+    config = _json(folder, "config.json")
+    tokenizer = _json(folder, "tokenizer.json")
+    weights = weight_files(folder)
+    vocabulary = {*tokenizer["model"]["vocab"], *(token["content"] for token in tokenizer["added_tokens"])}
+    model_type = config.get("model_type", "")
+    size = config.get("vocab_size", 0)
+    highest = max((token["id"] for token in tokenizer["added_tokens"]), default=0)
+    highest = max(highest, *tokenizer["model"]["vocab"].values())
+    if highest >= size:
+        raise ModelError(f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here")
+    return BaseFolder(
+        path=folder,
+        name=model.path,
+        revision=model.revision,
+        family=find_family(model.family, model_type, vocabulary, eos=_eos(folder)),
+        model_type=model_type,
+        vocabulary_size=size,
+        context_length=config.get("max_position_embeddings") or config.get("n_positions"),
+        sliding_window=config.get("sliding_window"),
+        digest=_digest([folder / "config.json", folder / "tokenizer.json"], weights),
+    )
+
+
+def locate(path: str, revision: str | None) -> Path:
+    """The folder of a base model: the embedded one, a folder on disk, or a hub id in the local cache. Never the network."""
+    if path == "demo":
+        return DEMO
+    if Path(path).is_dir():
+        return Path(path).resolve()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, revision=revision, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError) as error:
+        raise ModelError(
+            f"model.path={path}: neither a folder nor a model in the local cache; write the folder that holds config.json, "
+            "or fetch it once on a machine with a network (hf download ORGANISATION/MODEL) and copy the folder here"
+        ) from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder, in name order."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder}: no weights (*.safetensors); write model.path=FOLDER of a complete base model")
+    return files
+
+
+def _json(folder: Path, name: str) -> Any:
+    path = folder / name
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {name}; write model.path=FOLDER of a complete base model") from error
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}:{error.lineno}: no valid JSON ({error.msg}); copy the file again") from error
+
+
+def _eos(folder: Path) -> str | None:
+    token = _json(folder, "tokenizer_config.json").get("eos_token")
+    return token["content"] if isinstance(token, dict) else token
+
+
+def _digest(small: list[Path], weights: list[Path]) -> str:
+    """SHA-256 of the small files whole, and of each weight file its name, size and 64 blocks of 64 KiB spread over it.
+
+    Whole weights would cost a minute for 15B; a changed tensor that misses every block keeps its size, which no tool does.
+    """
+    total = hashlib.sha256()
+    for path in small:
+        total.update(path.read_bytes())
+    for path in weights:
+        size = path.stat().st_size
+        total.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            for offset in range(0, size, max(_BLOCK, size // 64)):
+                file.seek(offset)
+                total.update(file.read(_BLOCK))
+    return total.hexdigest()

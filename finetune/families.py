@@ -1,0 +1,148 @@
+"""THE table of model families: sentinels, stop tokens, chat template, LoRA targets, licence duties.
+
+One frozen row per family; a new family is a new row. Sources: the vocabularies of the published tokenizers,
+StarCoder 2 paper (arXiv 2402.19173) table 5, Qwen2.5-Coder report (arXiv 2409.12186), Astraios (arXiv 2401.00788).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from finetune.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class FimTokens:
+    """The sentinels of fill-in-the-middle, as written in the vocabulary."""
+
+    prefix: str
+    middle: str
+    suffix: str
+    pad: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the code must know of a family of models.
+
+    `lora_targets` are the names of all linear layers of a block, empty: every linear layer the model has.
+    `stop` ends an answer; `end` is the one that training teaches.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    end: str
+    stop: tuple[str, ...]
+    fim: FimTokens | None
+    repo_name: str | None
+    file_sep: str | None
+    lora_targets: tuple[str, ...]
+    licence: str
+    licence_url: str | None = None
+
+    @property
+    def sentinels(self) -> tuple[str, ...]:
+        """Every token of the row that a tokenizer must hold as one id."""
+        fim = () if self.fim is None else (self.fim.prefix, self.fim.middle, self.fim.suffix, self.fim.pad)
+        extra = tuple(token for token in (self.repo_name, self.file_sep) if token is not None)
+        return (*dict.fromkeys((self.end, *self.stop, *fim, *extra)),)
+
+
+_UNDERSCORE = FimTokens("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
+_OPENRAIL = "bigcode-openrail-m"
+_OPENRAIL_URL = "https://www.bigcode-project.org/docs/pages/bigcode-openrail/"
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="starcoder2",
+        model_types=("starcoder2",),
+        end="<|endoftext|>",
+        stop=("<|endoftext|>", "<file_sep>"),
+        fim=_UNDERSCORE,
+        repo_name="<repo_name>",
+        file_sep="<file_sep>",
+        lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"),
+        licence=_OPENRAIL,
+        licence_url=_OPENRAIL_URL,
+    ),
+    Family(
+        name="starcoder",
+        model_types=("gpt_bigcode",),
+        end="<|endoftext|>",
+        stop=("<|endoftext|>", "<filename>"),
+        fim=_UNDERSCORE,
+        repo_name="<reponame>",
+        file_sep="<filename>",
+        lora_targets=("c_attn", "c_fc", "c_proj"),
+        licence=_OPENRAIL,
+        licence_url=_OPENRAIL_URL,
+    ),
+    Family(
+        name="santacoder",
+        model_types=("gpt_bigcode", "gpt2"),
+        end="<|endoftext|>",
+        stop=("<|endoftext|>",),
+        fim=FimTokens("<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),
+        repo_name=None,
+        file_sep=None,
+        lora_targets=("c_attn", "c_fc", "c_proj"),
+        licence=_OPENRAIL,
+        licence_url=_OPENRAIL_URL,
+    ),
+    Family(
+        name="qwen2.5-coder",
+        model_types=("qwen2",),
+        end="<|endoftext|>",
+        stop=("<|endoftext|>", "<|file_sep|>", "<|im_end|>"),
+        fim=FimTokens("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
+        repo_name="<|repo_name|>",
+        file_sep="<|file_sep|>",
+        lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        licence="see the base model",
+    ),
+)
+
+
+def plain_family(end: str) -> Family:
+    """The row `none`: a model without FIM tokens, whose texts end in `end` (the tokenizer's eos token)."""
+    return Family(
+        name="none",
+        model_types=(),
+        end=end,
+        stop=(end,),
+        fim=None,
+        repo_name=None,
+        file_sep=None,
+        lora_targets=(),
+        licence="see the base model",
+    )
+
+
+NAMES: tuple[str, ...] = (*(family.name for family in FAMILIES), "none")
+
+
+def find_family(name: str, model_type: str, vocabulary: Collection[str], *, eos: str | None) -> Family:
+    """The row for a model; `name` is a row's name or "auto". Raises ModelError when the tokenizer lacks its tokens.
+
+    "auto" takes the first row of this architecture whose sentinels all stand in the vocabulary, else `none`.
+    """
+    if name == "none":
+        return _plain(eos)
+    rows = [row for row in FAMILIES if row.name == name or (name == "auto" and model_type in row.model_types)]
+    for row in rows:
+        missing = [token for token in row.sentinels if token not in vocabulary]
+        if not missing:
+            return row
+        if name != "auto":
+            raise ModelError(
+                f"model.family={name}: the tokenizer has no {', '.join(missing)}; "
+                "write model.family=auto, or the folder of a model of that family"
+            )
+    return _plain(eos)
+
+
+def _plain(eos: str | None) -> Family:
+    if eos is None:
+        raise ModelError("the tokenizer names no eos token; add eos_token to tokenizer_config.json")
+    return plain_family(eos)

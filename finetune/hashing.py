@@ -1,0 +1,17 @@
+"""Draws that depend on what is drawn for, never on the order in which it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+
+def stable_hash(*parts: str | int) -> int:
+    """A 64-bit number from the parts, the same on every machine and in every order of work."""
+    joined = "\0".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(joined.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
+
+
+def generator(*parts: str | int) -> random.Random:
+    """A random generator of its own for the parts, usually (seed, repo, commit, path)."""
+    return random.Random(stable_hash(*parts))

@@ -1,0 +1,186 @@
+"""Recipes from YAML: every fault at once, each with its place and its cure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from finetune.errors import RecipeError
+from finetune.recipe.sections import Recipe
+from finetune.registry import Plugin
+
+Key = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 2e-4 as a number (YAML 1.1 asks for 2.0e-4, PyYAML gives a string)."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, with `key.path=value` overrides on top. Raises RecipeError with every fault."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path}: no such file; write the path of a recipe, for example recipes/demo.yaml") from error
+    except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
+        raise RecipeError(f"{path}: can not be read as text ({error}); write the path of a YAML recipe") from error
+    return parse_recipe(text, overrides, source=str(path), name=path.stem)
+
+
+def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "recipe", name: str = "run") -> Recipe:
+    """The recipe in a YAML text; `name` is used when the recipe gives none."""
+    values, lines = _read(text, source)
+    places: dict[Key, str] = {key: f"{source}:{line}" for key, line in lines.items()}
+    for override in overrides:
+        key = _apply(values, override)
+        places = {k: v for k, v in places.items() if k[: len(key)] != key} | {key: f"override {override!r}"}
+    if not values.get("name"):
+        values["name"] = name
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        faults = [_fault(e["loc"], e["type"], e["msg"], values, places, source) for e in error.errors()]
+        raise RecipeError("\n".join(faults)) from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; loading it gives an equal object."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(text: str, source: str) -> tuple[dict[str, Any], dict[Key, int]]:
+    """The values of a YAML mapping and the line on which each key stands."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"{source}:{line}: no valid YAML: {error.problem}") from error
+    if node is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}:1: found {type(values).__name__}; write sections, for example\nmodel: {{path: demo}}")
+    lines: dict[Key, int] = {}
+    _note_lines(node, (), lines, source)
+    return values, lines
+
+
+def _note_lines(node: yaml.Node, key: Key, lines: dict[Key, int], source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            inner = (*key, str(name.value))
+            line = name.start_mark.line + 1
+            if inner in lines:
+                raise RecipeError(f"{source}:{line}: {_dotted(inner)} stands twice, first on line {lines[inner]}; keep one")
+            lines[inner] = line
+            _note_lines(value, inner, lines, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*key, index)] = value.start_mark.line + 1
+            _note_lines(value, (*key, index), lines, source)
+
+
+def _apply(values: dict[str, Any], override: str) -> Key:
+    """Put `key.path=value` into the values; gives the key that was set."""
+    dotted, sign, text = override.partition("=")
+    if not sign or not all(dotted.split(".")):
+        raise RecipeError(f"override {override!r}: no key=value; write for example train.learning_rate=1e-4")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise RecipeError(f"override {override!r}: {text!r} is no YAML value: {error.problem}") from error
+    key: Key = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    _put(values, key, value, override)
+    return key
+
+
+def _put(values: Any, key: Key, value: Any, override: str) -> None:
+    for depth, part in enumerate(key):
+        last = depth == len(key) - 1
+        if isinstance(values, dict):
+            if last:
+                values[part] = value
+                return
+            if isinstance(values.get(part), str):  # adapter: lora, with an override of adapter.r
+                values[part] = {"kind": values[part]}
+            values = values.setdefault(part, {})
+            if values is None:
+                raise RecipeError(f"override {override!r}: {_dotted(key[: depth + 1])} is empty in the recipe; set it whole")
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            if last:
+                values[part] = value
+                return
+            values = values[part]
+        else:
+            raise RecipeError(f"override {override!r}: nothing stands at {_dotted(key[: depth + 1])} in the recipe; set {_dotted(key[:depth])} whole")
+
+
+def _fault(loc: Key, kind: str, message: str, values: Any, places: Mapping[Key, str], source: str) -> str:
+    """One line: place, key, what was found, what to write."""
+    place = next((places[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in places), source)
+    if kind == "extra_forbidden":
+        return f"{place}: {_dotted(loc)}: no such key; {_suggestion(loc, values)}"
+    found = _value(values, loc)
+    cure = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    if kind == "plugin":
+        return f"{place}: {_dotted(loc)}: {cure}"
+    return f"{place}: {_dotted(loc)}: found {found!r}; write {cure}"
+
+
+def _value(values: Any, loc: Key) -> Any:
+    for part in loc:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+def _suggestion(loc: Key, values: Any) -> str:
+    owner = _owner(loc[:-1], values)
+    known = sorted(owner.model_fields) if owner is not None else []
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return "known keys: " + ", ".join(known) if known else "this choice has no options"
+
+
+def _owner(loc: Key, values: Any) -> type[BaseModel] | None:
+    """The class whose fields may stand at `loc`: a section, or the plugin chosen there."""
+    model: type[BaseModel] | None = Recipe
+    for depth, part in enumerate(loc):
+        if model is None or isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        model = _model_of(field.annotation, field.metadata, _value(values, loc[: depth + 1]), loc[depth + 1 :])
+    return model
+
+
+def _model_of(annotation: Any, metadata: Sequence[Any], value: Any, rest: Key) -> type[BaseModel] | None:
+    """The class behind a field's type: a section itself, or the plugin of the kind that the values name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not issubclass(annotation, Plugin):
+        return annotation
+    registries = [*metadata, *(m for inner in getattr(annotation, "__args__", ()) for m in getattr(inner, "__metadata__", ()))]
+    if rest and isinstance(rest[0], int):
+        value = _value(value, rest[:1])
+    kind = value.get("kind") if isinstance(value, dict) else value
+    return next((cls for registry in registries for name, cls in registry if name == kind), None)
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(str(part) for part in key)
