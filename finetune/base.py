@@ -47,7 +47,9 @@ def read_base(model: ModelSection) -> BaseFolder:
     highest = max((token["id"] for token in tokenizer["added_tokens"]), default=0)
     highest = max(highest, *tokenizer["model"]["vocab"].values())
     if highest >= size:
-        raise ModelError(f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here")
+        raise ModelError(
+            f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here"
+        )
     return BaseFolder(
         path=folder,
         name=model.path,

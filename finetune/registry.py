@@ -9,7 +9,8 @@ A plugin is a frozen pydantic class: its fields are its options, its call does t
         \"\"\"Drop files with very long lines.\"\"\"
         max_length: int = 1000
 
-A recipe field is declared as `Annotated[Filter, FILTERS]`; in YAML `filters: [long_lines]` and `filters: [{kind: long_lines, max_length: 500}]` both give a `LongLines`.
+A recipe field is declared as `Annotated[Filter, FILTERS]`. In YAML `filters: [long_lines]` and `filters: [{kind: long_lines, max_length: 500}]`
+both give a `LongLines`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Registry(Generic[P]):
             return value
         options = {"kind": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options.get("kind"), str):
-            raise PydanticCustomError("plugin", "write a name, or {{kind: name, option: value}}")
+            raise PydanticCustomError("plugin", "write a name, or {kind: name, option: value}")
         kind = options["kind"]
         if kind not in self._classes:
             raise PydanticCustomError("plugin", "{problem}", {"problem": self._unknown(kind)})

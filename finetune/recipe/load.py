@@ -52,7 +52,9 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        faults = [_fault(e["loc"], e["type"], e["msg"], values, places, source) for e in error.errors()]
+        order = list(places)
+        found = sorted(error.errors(), key=lambda e: _position(e["loc"], order))
+        faults = [_fault(e["loc"], e["type"], e["msg"], values, places, source) for e in found]
         raise RecipeError("\n".join(faults)) from error
 
 
@@ -114,18 +116,29 @@ def _put(values: Any, key: Key, value: Any, override: str) -> None:
             if last:
                 values[part] = value
                 return
-            if isinstance(values.get(part), str):  # adapter: lora, with an override of adapter.r
-                values[part] = {"kind": values[part]}
-            values = values.setdefault(part, {})
-            if values is None:
-                raise RecipeError(f"override {override!r}: {_dotted(key[: depth + 1])} is empty in the recipe; set it whole")
+            values[part] = _opened(values.get(part), key[: depth + 1])
+            values = values[part]
         elif isinstance(values, list) and isinstance(part, int) and part < len(values):
             if last:
                 values[part] = value
                 return
             values = values[part]
         else:
-            raise RecipeError(f"override {override!r}: nothing stands at {_dotted(key[: depth + 1])} in the recipe; set {_dotted(key[:depth])} whole")
+            raise RecipeError(
+                f"override {override!r}: nothing stands at {_dotted(key[: depth + 1])} in the recipe; set {_dotted(key[:depth])} whole"
+            )
+
+
+def _opened(value: Any, key: Key) -> Any:
+    """What stands at `key`, in a form that an override can reach into: the default list, the name of a choice as a mapping."""
+    default = _value(Recipe().model_dump(mode="json"), key)
+    if value is None and isinstance(default, list):
+        return default
+    if value is None and isinstance(default, dict) and "kind" in default:
+        return {"kind": default["kind"]}
+    if isinstance(value, str):
+        return {"kind": value}
+    return {} if value is None else value
 
 
 def _fault(loc: Key, kind: str, message: str, values: Any, places: Mapping[Key, str], source: str) -> str:
@@ -138,6 +151,11 @@ def _fault(loc: Key, kind: str, message: str, values: Any, places: Mapping[Key, 
     if kind == "plugin":
         return f"{place}: {_dotted(loc)}: {cure}"
     return f"{place}: {_dotted(loc)}: found {found!r}; write {cure}"
+
+
+def _position(loc: Key, order: Sequence[Key]) -> int:
+    """Where in the file, or behind it among the overrides, the nearest key above `loc` stands."""
+    return next((order.index(loc[:n]) for n in range(len(loc), 0, -1) if loc[:n] in order), -1)
 
 
 def _value(values: Any, loc: Key) -> Any:

@@ -106,4 +106,3 @@ class Recipe(Section):
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     export: Annotated[Exporter, EXPORTERS] = Merged()
     sweep: SweepSection = Field(default_factory=SweepSection)
-

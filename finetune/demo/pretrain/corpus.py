@@ -93,9 +93,7 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def _share(
-    chosen: list[Package], raw: Path, limits: Limits, *, used: Counter[str], seen: Seen, tally: Counter[str]
-) -> Iterator[File]:
+def _share(chosen: list[Package], raw: Path, limits: Limits, *, used: Counter[str], seen: Seen, tally: Counter[str]) -> Iterator[File]:
     """Files of each package in the order of a hash of their path, until the package's or the language's share is full."""
     for package in chosen:
         taken: dict[str, int] = defaultdict(int)
@@ -135,7 +133,9 @@ def _inner(path: Path, package: Package) -> str:
         case "npm" | "deb-source":
             parts = parts[1:] if len(parts) > 1 else parts
         case "deb":
-            parts = parts[4:] if parts[:3] == ("usr", "share", "gocode") else parts[5:] if parts[:3] == ("usr", "share", "cargo") else parts[3:]
+            parts = (
+                parts[4:] if parts[:3] == ("usr", "share", "gocode") else parts[5:] if parts[:3] == ("usr", "share", "cargo") else parts[3:]
+            )
     return "/".join(parts)
 
 

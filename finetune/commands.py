@@ -1,0 +1,149 @@
+"""The verbs of the command line, one function each; its docstring is its help."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.errors import RecipeError
+from finetune.recipe import Recipe, dump_recipe, load_recipe
+from finetune.run import Run, is_main_process, open_run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def check(options: Namespace) -> None:
+    """Read a recipe and name every fault in it, in half a second and without torch."""
+    from finetune.check import summary
+
+    _say(summary(_recipe(options)))
+
+
+def list_(options: Namespace) -> None:
+    """What a recipe can choose from: filters, miners, methods, metrics, exporters, families; with options and defaults."""
+    from finetune.catalogue import catalogue
+
+    _say(catalogue(options.family))
+
+
+def doctor(_: Namespace) -> None:
+    """What works on this machine, what is missing, and the line to type."""
+    from finetune import doctor as module
+
+    _say(module.table(module.doctor()))
+
+
+def build(options: Namespace) -> None:
+    """Make the dataset: repositories to packed rows, with a count for everything left out."""
+    from finetune.data import build as module
+    from finetune.data.show import show
+
+    recipe = _recipe(options)
+    _say(module.table(module.build(recipe)))
+    if options.show:
+        _say(show(open_run(recipe), options.show))
+
+
+def plan(options: Namespace) -> None:
+    """Will it fit, and how long will it take (arithmetic, before anything is loaded)."""
+    from finetune import plan as module
+
+    _say(module.table(module.plan(_recipe(options))))
+
+
+def train(options: Namespace) -> None:
+    """Train the adapter on the built dataset; goes on from the last checkpoint by itself."""
+    from finetune import train as module
+
+    recipe = _recipe(options)
+    if options.dry_run:
+        from finetune import plan as planning
+
+        _say(dump_recipe(recipe))
+        _say(planning.table(planning.plan(recipe)))
+        return
+    _say(module.table(module.train(recipe)))
+
+
+def evaluate(options: Namespace) -> None:
+    """Measure base against tuned on held-out files, with intervals."""
+    from finetune import evaluate as module
+
+    _say(module.table(module.evaluate(_recipe(options))))
+
+
+def compare(options: Namespace) -> None:
+    """Show base and tuned side by side on held-out holes."""
+    from finetune import compare as module
+
+    _say(module.compare(_run(options), n=options.n))
+
+
+def export(options: Namespace) -> None:
+    """Write what is deployed, reload it in a fresh process and check it against the adapter."""
+    from finetune import export as module
+
+    _say(module.table(module.export(_recipe(options))))
+
+
+def sweep(options: Namespace) -> None:
+    """Run a product of overrides, all checked before the first one; goes on after a kill."""
+    from finetune import sweep as module
+
+    _say(module.table(module.sweep(_recipe(options))))
+
+
+def demo(options: Namespace) -> None:
+    """Walk the whole road once: build, train, evaluate, export; on a CPU, with the embedded base model."""
+    from finetune.base import DEMO
+    from finetune.check import require_sound
+    from finetune.tour import tour
+
+    path = Path(options.recipe) if options.recipe else DEMO / "demo.yaml"
+    repository = [f"data.repositories=[{options.repo!r}]"] if options.repo else []
+    tour(require_sound(load_recipe(path, [*repository, *options.overrides])), say=_say)
+
+
+def _recipe(options: Namespace) -> Recipe:
+    """The recipe that was named, by its file or by the folder of its run, with the overrides, checked."""
+    from finetune.check import require_sound
+
+    path = Path(options.recipe)
+    if "=" in options.recipe:
+        raise RecipeError(f"found {options.recipe!r} where the recipe belongs; type: finetune {options.verb} RECIPE [key=value ...]")
+    return require_sound(load_recipe(path / "recipe.yaml" if path.is_dir() else path, options.overrides))
+
+
+def _run(options: Namespace) -> Run:
+    return open_run(_recipe(options))
+
+
+def _say(what: RenderableType) -> None:
+    """Prints on the process that speaks."""
+    if not is_main_process():
+        return
+    if isinstance(what, str):
+        print(what, flush=True)
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(what)
+
+
+RECIPE_FREE = ("list", "doctor")
+VERBS: Mapping[str, Callable[[Namespace], None]] = {
+    "demo": demo,
+    "doctor": doctor,
+    "check": check,
+    "list": list_,
+    "build": build,
+    "plan": plan,
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "export": export,
+    "sweep": sweep,
+}

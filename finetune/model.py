@@ -1,0 +1,141 @@
+"""The base model and its tokenizer, loaded from files on this machine and checked.
+
+Trap numbers (T4, T8) are those of docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from finetune.base import BaseFolder
+from finetune.errors import ModelError
+from finetune.quiet import quiet_libraries
+from finetune.recipe import ModelSection
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:
+    """The tokenizer that tokenizer.json describes, and no other.
+
+    AutoTokenizer picks a class by model type and may drop a pre-tokeniser step: other ids, without a word (T8).
+    """
+    quiet_libraries()
+    from transformers import PreTrainedTokenizerFast
+
+    family = base.family
+    pad = family.end if family.fim is None else family.fim.pad
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(base.tokenizer), eos_token=family.end, bos_token=family.end, pad_token=pad)
+    asked = json.loads(base.tokenizer.read_text(encoding="utf-8"))
+    loaded = json.loads(tokenizer.backend_tokenizer.to_str())
+    for part in ("pre_tokenizer", "normalizer", "model"):
+        if loaded[part] != asked[part]:
+            raise ModelError(
+                f"{base.tokenizer}: the installed tokenizers library reads its {part} as {_short(loaded[part])}, "
+                f"the file says {_short(asked[part])}; ids would differ. Install the tokenizers version of constraints.txt"
+            )
+    return tokenizer
+
+
+def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
+    """The base model with its weights, on the GPU if there is one, quantised as the recipe says.
+
+    Dropout is off (eval mode). Raises ModelError for weights that are missing, broken or of another shape.
+    """
+    quiet_libraries()
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    dtype = resolve_dtype(section, gpu=torch.cuda.is_available())
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            base.path,
+            local_files_only=True,
+            dtype=dtype,
+            quantization_config=_quantization(section, dtype),
+            device_map=_placement(section),
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise ModelError(f"{base.path}: the weights can not be loaded ({_short(error)}); copy the model folder again") from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{base.path}: {len(missing)} tensors are not in its *.safetensors, the first is {missing[0]}; "
+            "copy every file of the model folder (a sharded model has several)"
+        )
+    _check_size(model, base)
+    guard_4bit(model)
+    model.eval()
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def resolve_dtype(section: ModelSection, *, gpu: bool) -> torch.dtype:
+    """The number format of what is not quantised."""
+    import torch
+
+    if section.dtype == "auto":
+        return torch.bfloat16 if gpu else torch.float32
+    dtype: torch.dtype = getattr(torch, section.dtype)
+    return dtype
+
+
+def guard_4bit(model: torch.nn.Module) -> None:
+    """Keep 4-bit weights as they are in every forward pass.
+
+    On a CPU with avx512_bf16, bitsandbytes repacks each 4-bit layer in place at the first pass without gradients:
+    a later training step then learns nothing or dies, and a merge gives garbage (T4).
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _quantization(section: ModelSection, dtype: torch.dtype) -> Any:
+    if section.quantization == "none":
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if section.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=section.double_quant,
+        bnb_4bit_compute_dtype=torch.float16 if dtype == torch.float16 else torch.bfloat16,
+        bnb_4bit_quant_storage=torch.uint8,
+    )
+
+
+def _placement(section: ModelSection) -> dict[str, str | int] | None:
+    """Where the weights go: this process's GPU, or main memory when a launcher shards the model itself."""
+    import torch
+
+    sharded = any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED"))
+    if sharded and section.quantization == "none":
+        return None
+    if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU") != "true":
+        return {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    return {"": "cpu"}
+
+
+def _check_size(model: PreTrainedModel, base: BaseFolder) -> None:
+    """The embedding must hold every id that the tokenizer can give (read_base compared the tokenizer with config.json)."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < base.vocabulary_size:
+        raise ModelError(f"{base.path}: config.json says {base.vocabulary_size} tokens but the weights embed {rows}; copy config.json and weights of one model")
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) < 200 else f"{text[:200]} ..."

@@ -1,0 +1,78 @@
+"""The run folder: done-marks that know what they were made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetune.errors import FinetuneError, TrainError
+from finetune.recipe import Recipe, parse_recipe
+from finetune.run import load_run, open_run
+
+
+def recipe(folder: Path, *overrides: str) -> Recipe:
+    return parse_recipe("name: a", [f"runs={folder}", *overrides])
+
+
+def test_a_run_loads_as_the_recipe_it_was_opened_with(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path, "adapter.r=3"))
+    assert load_run(run.folder).recipe == run.recipe
+
+
+def test_a_step_is_done_only_when_it_ended_well(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path))
+    with pytest.raises(RuntimeError), run.step("build"):
+        raise RuntimeError
+    assert not run.done("build")
+    with run.step("build") as notes:
+        notes["inputs"] = "commit 1"
+    assert run.done("build")
+
+
+def test_a_step_is_not_done_for_a_recipe_that_changed_what_it_depends_on(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path))
+    with run.step("build"):
+        pass
+    assert open_run(recipe(tmp_path, "train.epochs=3")).done("build")
+    assert not open_run(recipe(tmp_path, "data.row_length=128")).done("build")
+
+
+def test_new_data_makes_the_old_adapter_stale(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path))
+    for commit in ("1", "2"):
+        with run.step("build") as notes:
+            notes["inputs"] = commit
+        assert not run.done("train")
+        with run.step("train"):
+            pass
+        assert run.done("train")
+
+
+def test_a_missing_step_is_asked_for_by_its_command(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"type: finetune build .*recipe.yaml"):
+        open_run(recipe(tmp_path)).require("build", error=TrainError)
+
+
+def test_the_manifest_holds_what_others_read(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path, "seed=7"))
+    with run.step("build"):
+        pass
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["seed"] == 7
+    assert len(manifest["recipe_digest"]) == 64
+    assert manifest["versions"]["torch"]
+    assert manifest["steps"]["build"]["peak_memory_bytes"] > 1e6
+    assert manifest["steps"]["build"]["seconds"] >= 0
+
+
+def test_a_folder_without_a_run_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(FinetuneError, match="no run lies here"):
+        load_run(tmp_path)
+
+
+def test_a_folder_that_can_not_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FinetuneError, match="can not be written"):
+        open_run(recipe(tmp_path / "file"))
