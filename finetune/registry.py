@@ -9,8 +9,10 @@ A plugin is a frozen pydantic class: its fields are its options, its call does t
         \"\"\"Drop files with very long lines.\"\"\"
         max_length: int = 1000
 
-A recipe field is declared as `Annotated[Filter, FILTERS]`. In YAML `filters: [long_lines]` and `filters: [{kind: long_lines, max_length: 500}]`
-both give a `LongLines`.
+A recipe field is declared as `Annotated[Filter, FILTERS]`. In YAML a plugin is a name, or a mapping with its options:
+
+    filters: [long_lines]
+    filters: [{kind: long_lines, max_length: 500}]
 """
 
 from __future__ import annotations
