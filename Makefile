@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REPO ?= .
+# Overrides of the recipe: make demo SET="train.max_steps=50"
+SET ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test test-slow check bench format
@@ -27,7 +29,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	@$(BIN)/finetune demo --repo "$(REPO)"
+	@$(BIN)/finetune demo --repo "$(REPO)" $(SET)
 
 check: setup
 	$(BIN)/ruff format --check .

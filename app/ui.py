@@ -13,7 +13,7 @@ from gradio.components import Component
 from app import view
 from app.view import Question
 from finetune.errors import FinetuneError
-from finetune.records import Answer, Completer, FimPrompt, FimSample, InstructPrompt, Sampling, TextPrompt
+from finetune.records import Answer, Completer, FimPrompt, InstructPrompt, Sampling, TextPrompt
 
 MOST_TOKENS = 512  # the longest answer one can ask for here
 STYLE = Path(__file__).with_name("style.css")
@@ -29,8 +29,8 @@ class Ask(NamedTuple):
     question: Callable[..., Question]
 
 
-def playground(completer: Completer, *, title: str, holes: Sequence[FimSample] = ()) -> gr.Blocks:
-    """The page over one completer; `holes` are offered for choice, with their true middles.
+def playground(completer: Completer, *, title: str, holes: Sequence[Question] = ()) -> gr.Blocks:
+    """The page over one completer; `holes` are questions with a name and a known truth, offered for choice.
 
     One question at a time goes to the model, whoever asks: it is in memory once.
     """
@@ -44,6 +44,7 @@ def playground(completer: Completer, *, title: str, holes: Sequence[FimSample] =
             gr.HTML('<h2 class="bar-title">Answers</h2>')
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=0, min_width=96)
         answers = gr.HTML(view.waiting(completer.arms), elem_id="answers")
+        gr.HTML(view.LEGEND)
         for ask in asks:
             _connect(ask, settings, answers=answers, stop=stop, work=_worker(completer, ask.question, stopped))
         stop.click(_stopper(stopped), queue=False, show_progress="hidden", api_visibility="private")
@@ -61,10 +62,22 @@ def open_page(page: gr.Blocks, *, host: str, port: int, auth: tuple[str, str] | 
         prevent_thread_lock=True,
         ssr_mode=False,
         footer_links=[],
-        theme=gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", font=_SANS, font_mono=_MONOSPACE),
+        theme=_theme(),
         css_paths=STYLE,
     )
     return str(url)
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts that are on the reader's machine, and buttons whose text can be read (contrast above 4.5)."""
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=_SANS, font_mono=_MONOSPACE)
+    return theme.set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+    )
 
 
 def _fim_tab() -> Ask:
@@ -102,21 +115,24 @@ def _prompt_tabs() -> tuple[Ask, Ask]:
     return Ask(go_on, [text], continuation), Ask(instruct, [request, context], instruction)
 
 
-def _hole_tab(holes: Sequence[FimSample]) -> Ask:
+def _hole_tab(holes: Sequence[Question]) -> Ask:
     with gr.Tab("Held-out"):
-        names = [(f"{index + 1}. {hole.origin.path}", index) for index, hole in enumerate(holes)]
         chosen = gr.Dropdown(
-            names, value=0, label="A hole in a file that was not learnt from", filterable=False, elem_id="hole", info="Its true text is shown beside the answers."
+            [(f"{index + 1}. {hole.name}", index) for index, hole in enumerate(holes)],
+            value=0,
+            label="A hole in a file that was not learnt from",
+            info="Its true text is shown beside the answers.",
+            filterable=False,
+            elem_id="hole",
         )
-        preview = gr.HTML(view.hole(holes[0]), elem_id="hole-text")
+        preview = gr.HTML(view.open_hole(holes[0]), elem_id="hole-text")
         button = gr.Button("Fill in", variant="primary", elem_id="ask-hole")
 
     def show(index: int) -> str:
-        return view.hole(holes[index])
+        return view.open_hole(holes[index])
 
     def question(index: int) -> Question:
-        hole = holes[index]
-        return Question(FimPrompt(hole.prefix, hole.suffix), truth=hole.middle)
+        return holes[index]
 
     chosen.change(show, chosen, preview, show_progress="hidden", api_visibility="private")
     return Ask(button, [chosen], question)

@@ -9,20 +9,26 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from finetune.records import Answer, FimPrompt, FimSample, InstructPrompt, Prompt, TextPrompt
+from finetune.records import Answer, FimPrompt, InstructPrompt, Prompt, TextPrompt
 
 CONTEXT_LINES = 4  # lines of the prompt shown around an answer, to read it in its place
 _PIECE = re.compile(r"\w+|\s+|[^\w\s]")
+
+LEGEND = (
+    '<p class="legend"><mark>Marked</mark> is what the other side does not say. '
+    "One model in memory writes all answers side by side, so they share their time.</p>"
+)
 
 State = Literal["running", "ended", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of every arm; `truth` is the text that really stood there, where it is known."""
+    """What is asked of every arm; `truth` is the text that really stands there, where it is known, and `name` says where."""
 
     prompt: Prompt
     truth: str | None = None
+    name: str = ""
 
 
 def heading(title: str) -> str:
@@ -51,10 +57,10 @@ def panels(answers: Sequence[Answer], question: Question, *, state: State, first
     return _grid(shown)
 
 
-def hole(sample: FimSample) -> str:
-    """A held-out hole with the text around it, the middle left open."""
-    gap = f'<span class="gap">{_plural(len(sample.middle.splitlines()) or 1, "line")} to fill in</span>'
-    return _grid([_panel(sample.origin.path, _around(gap, FimPrompt(sample.prefix, sample.suffix)), facts="&nbsp;")])
+def open_hole(question: Question) -> str:
+    """A question whose truth is known, with the text around its hole and the truth left out."""
+    lines = len((question.truth or "").splitlines()) or 1
+    return _grid([_panel(question.name, _around(f'<span class="gap">{_plural(lines, "line")} to fill in</span>', question.prompt))])
 
 
 def differences(text: str, other: str) -> list[tuple[str, bool]]:
@@ -72,13 +78,11 @@ def _grid(cells: Sequence[str]) -> str:
     return f'<div class="answers">{"".join(cells)}</div>'
 
 
-def _panel(name: str, body: str, *, facts: str) -> str:
+def _panel(name: str, body: str, *, facts: str = "") -> str:
     """`body` and `facts` are HTML already."""
     label = escape(name)
-    return (
-        f'<section class="panel" aria-label="{label}"><h2>{label}</h2>'
-        f'<pre tabindex="0" aria-label="{label}: text">{body}</pre><p class="facts">{facts}</p></section>'
-    )
+    foot = f'<p class="facts">{facts}</p>' if facts else ""
+    return f'<section class="panel" aria-label="{label}"><h2>{label}</h2><pre tabindex="0" role="region" aria-label="{label}: text">{body}</pre>{foot}</section>'
 
 
 def _in_place(answer: Answer, answers: Sequence[Answer], question: Question, state: State) -> str:
@@ -95,8 +99,8 @@ def _in_place(answer: Answer, answers: Sequence[Answer], question: Question, sta
 def _around(middle: str, prompt: Prompt) -> str:
     """`middle` (HTML) between the last lines before it and the first lines after it."""
     before, after = _sides(prompt)
-    head = "".join(before.splitlines(keepends=True)[-CONTEXT_LINES:])
-    tail = "".join(after.splitlines(keepends=True)[:CONTEXT_LINES])
+    head = "".join(before.splitlines(keepends=True)[-CONTEXT_LINES:]).lstrip("\n")
+    tail = "".join(after.splitlines(keepends=True)[:CONTEXT_LINES]).rstrip("\n")
     return f'<span class="context">{escape(head)}</span>{middle}<span class="context">{escape(tail)}</span>'
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from finetune.errors import ModelError
 from finetune.families import Family
 from finetune.files import write_json
-from finetune.quiet import quiet_libraries
+from finetune.quiet import known_warnings_off, quiet_libraries
 from finetune.registry import Plugin, Registry
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Method(Plugin):
         quiet_libraries()
         from peft import get_peft_model
 
-        return get_peft_model(model, self.config(model, family))
+        with known_warnings_off():
+            return get_peft_model(model, self.config(model, family))
 
     def config(self, model: PreTrainedModel, family: Family) -> PeftConfig:
         """peft's configuration of this method for this model."""
@@ -228,9 +229,10 @@ def load_adapter(model: PreTrainedModel | PeftModel, folder: Path, *, name: str 
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: no adapter lies here ({file} is missing); train first, or write the folder of an adapter")
     try:
-        if not isinstance(model, PeftModel):
-            return PeftModel.from_pretrained(model, folder, adapter_name=name)
-        model.load_adapter(folder, adapter_name=name)
+        with known_warnings_off():
+            if not isinstance(model, PeftModel):
+                return PeftModel.from_pretrained(model, folder, adapter_name=name)
+            model.load_adapter(str(folder), adapter_name=name)
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder}: the adapter can not be loaded on this base ({text}); train it again on this base") from error

@@ -51,13 +51,14 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    loader: Any = AutoModelForCausalLM
     dtype = resolve_dtype(section, gpu=torch.cuda.is_available())
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = loader.from_pretrained(
             base.path,
             local_files_only=True,
             dtype=dtype,
-            quantization_config=_quantization(section, dtype),
+            quantization_config=quantization_config(section, dtype),
             device_map=_placement(section),
             attn_implementation="sdpa",
             output_loading_info=True,
@@ -93,14 +94,15 @@ def guard_4bit(model: torch.nn.Module) -> None:
     On a CPU with avx512_bf16, bitsandbytes repacks each 4-bit layer in place at the first pass without gradients:
     a later training step then learns nothing or dies, and a merge gives garbage (T4).
     """
-    import bitsandbytes
+    from bitsandbytes.nn.modules import Linear4bit
 
     for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
+        if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
 
 
-def _quantization(section: ModelSection, dtype: torch.dtype) -> Any:
+def quantization_config(section: ModelSection, dtype: torch.dtype) -> Any:
+    """What transformers is told about quantisation, None for none; a merge repeats it tensor by tensor."""
     if section.quantization == "none":
         return None
     import torch
@@ -131,9 +133,13 @@ def _placement(section: ModelSection) -> dict[str, str | int] | None:
 
 def _check_size(model: PreTrainedModel, base: BaseFolder) -> None:
     """The embedding must hold every id that the tokenizer can give (read_base compared the tokenizer with config.json)."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    embedding = model.get_input_embeddings().get_parameter("weight")
+    rows = embedding.shape[0]
     if rows < base.vocabulary_size:
-        raise ModelError(f"{base.path}: config.json says {base.vocabulary_size} tokens but the weights embed {rows}; copy config.json and weights of one model")
+        raise ModelError(
+            f"{base.path}: config.json says {base.vocabulary_size} tokens but the weights embed {rows}; "
+            "copy config.json and the weights of one model"
+        )
 
 
 def _short(value: object) -> str:

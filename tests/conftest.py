@@ -31,6 +31,18 @@ def write_byte_tokenizer(folder: Path, specials: Sequence[str]) -> None:
 
 
 @pytest.fixture(scope="session")
+def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[str]], Path]:
+    """Makes a folder with a byte tokenizer that has the given sentinels, the first of them its eos token."""
+
+    def make(specials: Sequence[str]) -> Path:
+        folder = tmp_path_factory.mktemp("tokenizer")
+        write_byte_tokenizer(folder, specials)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A StarCoder 2 of 100k random weights with a byte tokenizer; its shape lets nf4 work (T4). Do not write into it."""
     import torch

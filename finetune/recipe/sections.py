@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from finetune.data.filters import FILTERS, Filter, Generated, LongLines, TooLarge, Vendored
+from finetune.data.filters import FILTERS, Filter, default_filters
 from finetune.data.miners import MINERS, Miner
 from finetune.data.miners.commits import Commits
 from finetune.data.miners.fim import Fim
@@ -48,7 +48,7 @@ class DataSection(Section):
     ref: str = Field("HEAD", description="the commit to read, for each repository")
     history: NonNegativeInt | None = Field(None, description="at most so many commits, newest first; empty: all")
     languages: tuple[str, ...] = Field((), description="only these languages; empty: every one known")
-    filters: tuple[Annotated[Filter, FILTERS], ...] = (TooLarge(), Vendored(), Generated(), LongLines())
+    filters: tuple[Annotated[Filter, FILTERS], ...] = default_filters()
     redaction: RedactionSection = RedactionSection()
     miners: tuple[Annotated[Miner, MINERS], ...] = (Fim(), Commits())
     valid_share: Share = Field(0.1, description="share of files held out, by a hash of repository and path")

@@ -20,8 +20,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from .corpus import File
-from .tokenizer import END, FILE_SEP, FIM_MIDDLE, FIM_PAD, FIM_PREFIX, FIM_SUFFIX, REPO_NAME
+from finetune.demo.pretrain.corpus import File
+from finetune.demo.pretrain.tokenizer import END, FILE_SEP, FIM_MIDDLE, FIM_PAD, FIM_PREFIX, FIM_SUFFIX, REPO_NAME
 
 Kind = Literal["repo", "files", "single"]
 FIM_ROOM = 6  # three sentinels, the stop and two tokens of split loss: more loss than that and the window is cut again

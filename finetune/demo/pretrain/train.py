@@ -1,6 +1,8 @@
 """Pretraining by the clock: warm-up, a stable rate, then a linear decay to zero that ends when the minutes are over.
 
 Matrices of the blocks learn with Muon, everything else with AdamW. Rows are short while the rate is stable and long while it decays.
+One process a core, each with half of every batch, meets the other once a step: threads of one process meet at every operator, and one
+core that is taken away for a moment then stops the other.
 Shapes: B rows, T tokens, V vocabulary.
 """
 
@@ -17,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+import torch.distributed as dist
+from torch.nn.utils import parameters_to_vector
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
-from .tokenizer import CONTEXT, END, FIM_PAD
+from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD
 
 Step = Callable[[Tensor], Tensor]
 
@@ -129,6 +133,8 @@ class Run:
 
     def save(self) -> None:
         """A whole checkpoint or none: written beside, then renamed."""
+        if dist.get_rank():
+            return
         partial = self.folder / "weights.partial"
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         torch.save({"model": self.model.state_dict(), "optimizers": optimizers, "progress": vars(self.progress)}, partial)
@@ -139,12 +145,12 @@ class Run:
         signal.signal(signal.SIGTERM, self._stop)
         schedule, progress = self.schedule, self.progress
         streams = [batches(rows, schedule.tokens_per_step, seed=schedule.seed, start=progress.step) for rows in (stable, final)]
-        while not self.stopped and progress.seconds < 60 * schedule.minutes:
+        while self._goes_on():
             started = time.monotonic()
             spent = progress.seconds / (60 * schedule.minutes)
             ids_BT = next(streams[spent >= 1 - schedule.decay])
             multiplier = rate(schedule, progress.step, spent)
-            loss = self._step(ids_BT, multiplier)
+            loss = self._step(ids_BT[dist.get_rank() :: dist.get_world_size()], multiplier)
             progress.step += 1
             progress.tokens += int((ids_BT != FIM_PAD).sum())
             progress.seconds += time.monotonic() - started
@@ -155,6 +161,7 @@ class Run:
         with torch.autocast("cpu", torch.bfloat16):
             loss = self.forward(ids_BT)
         loss.backward()
+        self._average_gradients()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -163,9 +170,24 @@ class Run:
             optimizer.zero_grad(set_to_none=True)
         return loss.item()
 
+    def _goes_on(self) -> bool:
+        """Whether there is time for a step; the first process's clock and signal hold for all."""
+        word = torch.tensor([self.progress.seconds, float(self.stopped)], dtype=torch.float64)
+        dist.broadcast(word, src=0)
+        self.progress.seconds = word[0].item()
+        return not word[1] and self.progress.seconds < 60 * self.schedule.minutes
+
+    def _average_gradients(self) -> None:
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        flat = parameters_to_vector(gradients)
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
     def _note(self, loss: float, multiplier: float, valid: np.ndarray) -> None:
         progress = self.progress
-        if progress.step % 20:
+        if progress.step % 20 or dist.get_rank():
             return
         line = {**vars(progress), "loss": round(loss, 4), "rate": round(multiplier, 4)}
         if progress.step % 200 == 0:

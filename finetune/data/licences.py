@@ -1,0 +1,106 @@
+"""Licences: what a file states itself, else what the nearest licence file above it says. All as SPDX expressions."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
+HEAD = 4096  # characters in which a file states its licence
+
+TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()\- ]+)")
+NOTICE = re.compile(r"licen[sc]e|permission is hereby granted|redistribution and use", re.IGNORECASE)
+COMMENT = re.compile(r"\A(?:\s*(?:#|//|/\*|\*|--|;|%|<!--|\"\"\"|'''|dnl\b|rem\b|\.\\\")[^\n]*\n|[ \t]*\n)+", re.IGNORECASE)
+BLOCK = re.compile(r"\A(?:#![^\n]*\n)?\s*(?:/\*.*?\*/|<!--.*?-->|\"\"\".*?\"\"\"|'''.*?''')", re.DOTALL)
+MARKS = re.compile(r"^[ \t]*(?:#+|//+|/\*+|\*+/?|--+|;+|%+|<!--|-->|\"\"\"|'''|dnl\b|rem\b)[ \t]?", re.IGNORECASE | re.MULTILINE)
+FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
+NOT_FILE = re.compile(r"\.(?:py|js|ts|go|rs|java|c|h|cc|cpp|rb|php|json|ya?ml|toml|xml|svg|png|css|sh|spdx)$", re.IGNORECASE)
+PAGE = re.compile(r"\.(?:md|mdx|rst|adoc|html?)$", re.IGNORECASE)
+# LICENSE-MIT beside LICENSE-APACHE offers a choice; any other pair of licence files asks for both.
+CHOICE = re.compile(r"licen[cs]e[-._](?:mit|apache|bsd|isc|zlib|boost|unlicense|[al]?gpl|mpl)[\w.-]*", re.IGNORECASE)
+
+
+def is_licence_file(path: str) -> bool:
+    """Whether a path is the licence of its folder, by name."""
+    folder, _, name = path.rpartition("/")
+    # REUSE keeps texts in LICENSES/; there each file says itself which one it falls under.
+    return FILE.match(name) is not None and NOT_FILE.search(name) is None and folder.rpartition("/")[2] != "LICENSES"
+
+
+def licence_of_text(text: str) -> str | None:
+    """What a file states at its head: an SPDX tag, or a known licence's notice in its first comment."""
+    head = text[:HEAD]
+    if tag := TAG.search(head):
+        return _trimmed(tag[1]) or None
+    if NOTICE.search(head) is None:
+        return None
+    return _notice(head)
+
+
+def licence_of_file(text: str) -> str:
+    """The licence a licence file holds; UNKNOWN when it is no known one."""
+    return _classified(text) or UNKNOWN
+
+
+class Scopes:
+    """The licence of each folder that has a licence file."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._folders = folders
+
+    def of(self, path: str) -> str | None:
+        """The licence of the nearest folder above the path, None when no folder has one."""
+        folder = path
+        while folder:
+            folder = folder.rpartition("/")[0]
+            if folder in self._folders:
+                return self._folders[folder]
+        return None
+
+
+def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
+    """Scopes from licence files: (path, content)."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, content in files:
+        folder, _, name = path.rpartition("/")
+        licence = licence_of_file(content.decode(errors="replace"))
+        if licence == UNKNOWN and folder and PAGE.search(name):
+            continue  # docs/license.md is mostly a page about the licence
+        found[folder][name] = licence
+    return Scopes({folder: _joined(licences) for folder, licences in found.items()})
+
+
+def _joined(licences: dict[str, str]) -> str:
+    names = sorted(set(licences.values()))
+    word = " OR " if all(CHOICE.fullmatch(name) for name in licences) else " AND "
+    return word.join(f"({name})" if " " in name and len(names) > 1 else name for name in names)
+
+
+def _trimmed(expression: str) -> str:
+    """An SPDX expression without what follows it on the line."""
+    words = expression.replace("(", " ( ").replace(")", " ) ").split()
+    kept: list[str] = []
+    for word in words:
+        joins = not kept or kept[-1] in {"AND", "OR", "WITH", "("} or word in {"AND", "OR", "WITH", ")"}
+        if not joins:
+            break
+        kept.append(word)
+    return " ".join(kept).replace("( ", "(").replace(" )", ")").rstrip("-")
+
+
+@functools.lru_cache(maxsize=4096)
+def _notice(head: str) -> str | None:
+    comment = BLOCK.search(head) or COMMENT.search(head)
+    if comment is None or NOTICE.search(comment[0]) is None:
+        return None
+    return _classified(MARKS.sub("", comment[0]), coverage=40.0)
+
+
+@functools.lru_cache(maxsize=4096)
+def _classified(text: str, coverage: float = 75.0) -> str | None:
+    from licenseclassifier import identify_license
+
+    names = sorted({result.id for result in identify_license(text, coverage)})
+    return " AND ".join(names) or None

@@ -1,0 +1,7 @@
+"""Files and history of git repositories, read with git alone; nothing is written, fetched or run."""
+
+from finetune.data.repos.files import read_files
+from finetune.data.repos.history import read_changes
+from finetune.data.repos.opening import Repository, open_repositories, open_repository
+
+__all__ = ["Repository", "open_repositories", "open_repository", "read_changes", "read_files"]

@@ -1,0 +1,176 @@
+"""Git as a reader of objects, and nothing else.
+
+Work on a user's repository runs in an empty git folder of our own that borrows the repository's objects. So no hook, filter,
+replacement, index or setting of the user's has a say, and a partial clone has no remote to fetch a missing object from.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from finetune.errors import DataError
+
+CHUNK = 1 << 20
+MAX_UNREADABLE = 100  # damaged objects before the whole store is called damaged
+
+
+CONFIG = """[core]
+repositoryformatversion = 1
+bare = true
+[extensions]
+objectformat = {}
+[i18n]
+logOutputEncoding = UTF-8
+"""
+
+
+class Blob(NamedTuple):
+    """A blob's bytes, or the reason there are none."""
+
+    oid: str
+    content: bytes = b""
+    reason: str | None = None
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Git's surroundings: none of the caller's GIT_* variables or settings, no prompt, no network."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    settings = {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",  # git 2.45 and later
+        "GIT_ALLOW_PROTOCOL": "none",  # earlier ones may try to fetch, and find every transport closed
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "LC_ALL": "C",
+    }
+    return kept | settings | changes
+
+
+def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and complaint of a git command run inside the user's folder."""
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise DataError("git: not found; install git (2.31 or later) and put it on PATH") from error
+    return done.returncode, os.fsdecode(done.stdout).removesuffix("\n"), done.stderr.decode(errors="replace").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A repository's objects, by id."""
+
+    path: str  # of the repository, for messages
+    folder: Path
+    objects: str
+
+    def _start(self, arguments: Sequence[str], stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        where = environment(GIT_DIR=str(self.folder), GIT_OBJECT_DIRECTORY=self.objects)
+        # Complaints go to a file: a full pipe that nobody reads would stop git.
+        with (self.folder / "complaints").open("wb") as complaints:
+            return subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints)
+
+    def tokens(self, *arguments: str) -> Iterator[bytes]:
+        """The NUL-separated pieces a git command writes. Raises DataError when it fails."""
+        process = self._start(arguments)
+        assert isinstance(process.stdout, BufferedReader)
+        rest = b""
+        try:
+            while chunk := process.stdout.read1(CHUNK):
+                *whole, rest = (rest + chunk).split(b"\0")
+                yield from whole
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.stdout.close()
+            failed = process.wait() != 0
+        if rest:
+            yield rest
+        if failed:
+            complaint = (self.folder / "complaints").read_text(errors="replace").strip()
+            raise DataError(f"{self.path}: git {arguments[0]} failed: {complaint}; run `git fsck` there, or fetch what is missing")
+
+    def blobs(self, oids: Iterable[str], *, max_bytes: int) -> Iterator[Blob]:
+        """One Blob for each id, in order; one is in memory at a time and those over `max_bytes` never are.
+
+        An object that is missing or damaged costs itself alone.
+        """
+        wanted = list(oids)
+        unreadable = 0
+        while wanted:
+            given = 0
+            for blob in self._batch(wanted, max_bytes):
+                given += 1
+                yield blob
+            wanted = wanted[given:]
+            if wanted:  # git gave up on the first of them
+                unreadable += 1
+                if unreadable > MAX_UNREADABLE:
+                    raise DataError(f"{self.path}: more than {MAX_UNREADABLE} damaged objects; run `git fsck` there and repair it")
+                yield Blob(wanted.pop(0), reason="unreadable")
+
+    def _batch(self, oids: list[str], max_bytes: int) -> Iterator[Blob]:
+        """Blobs until git ends. The ids come from a file, so that git and we never wait for each other's pipes."""
+        with tempfile.TemporaryFile(dir=self.folder) as requests:
+            requests.writelines(f"{oid}\n".encode() for oid in oids)
+            requests.seek(0)
+            process = self._start(["cat-file", "--batch", "--buffer"], requests)
+            assert process.stdout is not None
+            try:
+                yield from _answers(process.stdout, oids, max_bytes)
+            finally:
+                process.kill()
+                process.stdout.close()
+                process.wait()
+
+
+def _answers(output: IO[bytes], oids: list[str], max_bytes: int) -> Iterator[Blob]:
+    for oid in oids:
+        head = output.readline().split()
+        if head[1:] == [b"missing"]:
+            yield Blob(oid, reason="missing")
+            continue
+        if len(head) != 3:
+            return
+        size = int(head[2])
+        if size > max_bytes:
+            content = None
+            left = _skip(output, size + 1)
+        else:
+            content = output.read(size + 1)
+            left = size + 1 - len(content)
+        if left:
+            return
+        yield Blob(oid, reason="too_large") if content is None else Blob(oid, content[:-1])
+
+
+def _skip(output: IO[bytes], size: int) -> int:
+    """Reads past `size` bytes and gives how many of them were not there."""
+    while size and (chunk := output.read(min(size, CHUNK))):
+        size -= len(chunk)
+    return size
+
+
+@contextmanager
+def open_store(path: str, *, objects: str, shallow: frozenset[str], object_format: str) -> Iterator[Store]:
+    """The objects in `objects`, until the block ends; `shallow` are the commits whose parents were never fetched."""
+    with tempfile.TemporaryDirectory(prefix="finetune-git-") as name:
+        folder = Path(name)
+        (folder / "HEAD").write_text("ref: refs/heads/none\n")
+        (folder / "refs").mkdir()
+        (folder / "objects").mkdir()
+        (folder / "config").write_text(CONFIG.format(object_format))
+        if shallow:
+            (folder / "shallow").write_text("".join(f"{oid}\n" for oid in sorted(shallow)))
+        yield Store(path, folder, objects)

@@ -1,0 +1,212 @@
+"""What tells a secret from code that looks like one. Each check gets the match of a rule and says whether it is real."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import math
+import re
+from collections import Counter
+
+from finetune.data.secrets.words import (
+    ADDRESS_CONTEXT,
+    EXAMPLE_DOMAINS,
+    NAME_WORDS,
+    NOT_A_PERSON,
+    NOT_THE_SECRET,
+    PLACEHOLDER_VALUES,
+    TOP_DOMAINS,
+    VERSION_CONTEXT,
+    WELL_KNOWN_ADDRESSES,
+)
+
+Match = re.Match[bytes]
+
+PLACEHOLDER = re.compile(
+    rb"(?i)example|sample|dummy|fake|placeholder|redacted|your[_-]?|change[_-]?me|insert|replace[_-]?|todo|foobar|my[_-]?(?:secret|token|key|pass)"
+    rb"|xxxx|\*\*\*|\.\.\.|0123456|1234567|2345678|abcdefg|aaaaaa|(.)\1{5}|lorem|deadbeef|test[_-]?(?:token|secret|key|pass)|not[_-]?a[_-]?"
+)
+# Text that is put in later: ${x}, {{x}}, %(x)s, <x>, $x, #{x}.
+INTERPOLATED = re.compile(rb"\$[{(A-Za-z_]|\{[^}]*\}|%[({]?[A-Za-z_]|<[^>]*>|#\{|\{\{|\}\}|%[sdvq]")
+MADE_UP_LOCALS = {b"user", b"username", b"you", b"me", b"name", b"foo"}
+UUID = re.compile(rb"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+HEX = re.compile(rb"(?i)(?:0x)?[0-9a-f]+")
+HASH_LENGTHS = {32, 40, 56, 64, 96, 128}
+HASH_WORDS = re.compile(rb"(?i)sha-?\d|sha\b|md5|hash|digest|checksum|commit|integrity|revision|etag|fingerprint")
+PARTS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[\x80-\xff]+")
+VOWEL = re.compile(rb"(?i)[aeiouy\x80-\xff]")
+WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+NAME_END = re.compile(rb"[A-Za-z0-9_.$-]{0,60}\Z")
+RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
+
+
+def unlike_placeholder(match: Match) -> bool:
+    """A token of fixed form: real unless it is plainly made up."""
+    value = match["value"]
+    return PLACEHOLDER.search(value) is None and len(set(value)) >= 10
+
+
+def key_body(match: Match) -> bool:
+    """A private key: real when it holds key material, not just the header lines."""
+    material = b"".join(RUN.findall(re.sub(rb"\\[rn]", b" ", match["value"])))
+    return len(material) >= 64 and len(set(material)) >= 10
+
+
+def azure_key(match: Match) -> bool:
+    """A connection string's key: base64 of 32 or 64 bytes."""
+    try:
+        size = len(base64.b64decode(match["value"].partition(b"=")[2], validate=True))
+    except binascii.Error:
+        return False
+    return size in {32, 64} and unlike_placeholder(match)
+
+
+def random_value(match: Match) -> bool:
+    """A value that looks drawn at random, and is no hash or UUID."""
+    return _random(match["value"]) and not _is_hash(match)
+
+
+def secret(match: Match) -> bool:
+    """A quoted value given to a name that says secret."""
+    return names_secret(match) and random_value(match)
+
+
+def unquoted(match: Match) -> bool:
+    """A bare value at the end of a line of settings; code looks alike, so it must be plainly random."""
+    value = match["value"]
+    digits = sum(48 <= byte < 58 for byte in value)
+    return names_secret(match) and digits >= 2 and entropy(value) >= 3.3 and random_value(match)
+
+
+def password(match: Match) -> bool:
+    """A quoted value given to a name that says password: three kinds of character, and no words joined."""
+    value = match["value"]
+    if not names_secret(match) or _is_placeholder(value) or UUID.fullmatch(value):
+        return False
+    kinds = [any(map(test, value)) for test in (_lower, _upper, _digit, _sign)]
+    return (sum(kinds) >= 3 or (sum(kinds) == 2 and kinds[2] and entropy(value) >= 2.9)) and not _wordy(value)
+
+
+def url_password(match: Match) -> bool:
+    """The password of user:password@host, unless it is an example or put in later."""
+    value, user, host = match["value"], match["user"], match["host"].lower()
+    made_up = value == user or _is_placeholder(value) or len(set(value)) < 3
+    return not made_up and INTERPOLATED.search(host) is None and not _is_example(host)
+
+
+def email(match: Match) -> bool:
+    """An address of a person: not an example, a clone address, a file name, or code such as a@b.c()."""
+    domain = match["domain"].lower()
+    local = match["value"].partition(b"@")[0].lower()
+    top = domain.rpartition(b".")[2]
+    if local in {b"git", b"hg", b"svn"} or _is_example(domain) or (len(top) > 2 and top not in TOP_DOMAINS):
+        return False
+    text, start = match.string, match.start("value")
+    word = re.split(rb"[\s\"'`<>(),;]", text[max(0, start - 200) : start])[-1]
+    if b"://" in word and b"/" not in word.partition(b"://")[2]:
+        return False  # the user of an URL
+    return not (local in MADE_UP_LOCALS and domain.startswith((b"host", b"domain", b"email.", b"mail.")))
+
+
+def person(match: Match) -> bool:
+    """Two or more capitalised words that no organisation goes by."""
+    words = match["value"].split()
+    domain = match.groupdict().get("domain")
+    if domain is not None and _is_example(domain.lower()):
+        return False
+    return not any(word.strip(b".,").lower() in NOT_A_PERSON for word in words)
+
+
+def ipv4(match: Match) -> bool:
+    """A public address; private, documented and well-known ones stay, and a version number is none."""
+    value = match["value"]
+    address = ipaddress.IPv4Address(value.decode())
+    if not address.is_global or address.is_multicast or value in WELL_KNOWN_ADDRESSES:
+        return False
+    line, before = _line(match)
+    if VERSION_CONTEXT.search(line) or re.search(rb"(?:\w/|\bv\.? ?|[<>=~^] ?)\Z", before):
+        return False
+    octets = value.split(b".")
+    small = sum(len(octet) == 1 for octet in octets)
+    # 1.2.3.4 and 10.2.1.0 are mostly versions or sections: only a word such as host beside them makes them addresses.
+    return small < 2 or ADDRESS_CONTEXT.search(line) is not None
+
+
+def ipv6(match: Match) -> bool:
+    """A public address, as for IPv4."""
+    try:
+        address = ipaddress.IPv6Address(match["value"].decode())
+    except ValueError:
+        return False
+    return address.is_global and not address.is_multicast and match["value"].lower() not in WELL_KNOWN_ADDRESSES
+
+
+def names_secret(match: Match) -> bool:
+    """Whether the whole name, of which the rule saw the end, says secret: access_token does, tokenizer and token_url do not."""
+    text, start = match.string, match.start()
+    before = NAME_END.search(text, max(0, start - 60), start)
+    end = re.match(rb"[\sA-Za-z0-9_.$-]+", text[start : match.start("value")])
+    name = (before[0] if before else b"") + (end[0] if end else b"")
+    words = [word.lower() for word in WORDS.findall(name)]
+    pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
+    return bool(words) and not NAME_WORDS.isdisjoint([*words, *pairs]) and words[-1] not in NOT_THE_SECRET
+
+
+def entropy(value: bytes) -> float:
+    """Bits for each byte, from the value's own frequencies."""
+    return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
+
+
+def _random(value: bytes) -> bool:
+    if _is_placeholder(value) or UUID.fullmatch(value) or not (any(map(_digit, value)) and any(map(_letter, value))):
+        return False
+    return entropy(value) >= 3.0 and not _wordy(value)
+
+
+def _is_hash(match: Match) -> bool:
+    """Hex digits as long as a hash, on a line that speaks of one."""
+    value = match["value"]
+    return len(value) in HASH_LENGTHS and HEX.fullmatch(value) is not None and HASH_WORDS.search(_line(match)[0]) is not None
+
+
+def _is_placeholder(value: bytes) -> bool:
+    return value.lower() in PLACEHOLDER_VALUES or PLACEHOLDER.search(value) is not None or INTERPOLATED.search(value) is not None
+
+
+def _wordy(value: bytes) -> bool:
+    """Whether most of a value is words: a name, a path, a sentence."""
+    parts = PARTS.findall(value)
+    words = sum(len(part) for part in parts if len(part) >= 3 and not part.isdigit() and VOWEL.search(part))
+    return words >= 0.6 * len(value)
+
+
+def _is_example(domain: bytes) -> bool:
+    return any(domain == known or domain.endswith(b"." + known) for known in EXAMPLE_DOMAINS)
+
+
+def _line(match: Match) -> tuple[bytes, bytes]:
+    """The line around a match (at most 200 bytes to each side), and its part before the value."""
+    text, start, end = match.string, match.start("value"), match.end("value")
+    before = text[max(0, start - 200) : start].rpartition(b"\n")[2]
+    return before + text[start : end + 200].partition(b"\n")[0], before
+
+
+def _lower(byte: int) -> bool:
+    return 97 <= byte < 123
+
+
+def _upper(byte: int) -> bool:
+    return 65 <= byte < 91
+
+
+def _digit(byte: int) -> bool:
+    return 48 <= byte < 58
+
+
+def _letter(byte: int) -> bool:
+    return _lower(byte) or _upper(byte)
+
+
+def _sign(byte: int) -> bool:
+    return not (_letter(byte) or _digit(byte))

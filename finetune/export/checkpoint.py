@@ -1,0 +1,132 @@
+"""The small files of a checkpoint, written so that old and new readers see the same model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from finetune.base import BaseFolder
+from finetune.errors import ExportError
+from finetune.merge import INDEX
+
+READABLE = 0o644
+_MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
+_TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
+_LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "quant_state", "nested_", ".SCB", "weight_format")
+
+
+def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtype: str) -> None:
+    """config.json, generation_config.json, tokenizer files, chat template."""
+    ids = _token_ids(base)
+    stops, pad = [ids[token] for token in base.family.stop], ids[_pad_token(base)]
+    _write(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
+    _write(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
+    write_tokenizer(folder, base)
+
+
+def write_tokenizer(folder: Path, base: BaseFolder) -> None:
+    """tokenizer.json to the byte, a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
+    _copy(base.tokenizer, folder / "tokenizer.json")
+    _write(folder / "tokenizer_config.json", _tokenizer_config(base))
+    template = base.path / "chat_template.jinja"
+    if template.is_file():
+        _copy(template, folder / template.name)
+
+
+def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dict[str, Any]:
+    """The base's configuration with every architecture key spelt out, in the words of transformers 5 and of 4.
+
+    transformers 4 reads rope_theta and torch_dtype, 5 writes rope_parameters and dtype alone; a 4 that finds no rope_theta
+    takes 10000 without a word. Defaults differ between versions too, hence all keys.
+    """
+    from transformers import AutoConfig, PreTrainedConfig
+
+    ours = AutoConfig.from_pretrained(base.path, local_files_only=True).to_dict()
+    common = PreTrainedConfig().to_dict()
+    kept = {key: value for key, value in ours.items() if key not in _MACHINE_KEYS and not (key in common and common[key] == value)}
+    kept |= {key: ours[key] for key in ("tie_word_embeddings", "bos_token_id", "eos_token_id") if key in ours}
+    kept |= {"architectures": [architecture], "dtype": dtype, "torch_dtype": dtype, "use_cache": True}
+    kept["pad_token_id"] = pad if kept.get("pad_token_id") is None else kept["pad_token_id"]
+    rope = kept.get("rope_parameters")
+    if rope and "rope_theta" in rope:
+        kept["rope_theta"] = rope["rope_theta"]
+        if rope.get("rope_type", "default") != "default":
+            kept["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}
+    return kept
+
+
+def _generation(base: BaseFolder, *, stops: list[int], pad: int) -> dict[str, Any]:
+    """Every stop token of the family ends an answer; no sampling settings: the caller chooses them."""
+    config = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
+    own = config.get("eos_token_id")
+    ends = [*stops, *(own if isinstance(own, list) else [own])]
+    written: dict[str, Any] = {"eos_token_id": list(dict.fromkeys(end for end in ends if end is not None)), "pad_token_id": pad}
+    return written | ({} if config.get("bos_token_id") is None else {"bos_token_id": config["bos_token_id"]})
+
+
+def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
+    """PreTrainedTokenizerFast: it alone keeps the pre-tokeniser of tokenizer.json for every model type."""
+    found = json.loads((base.path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    extra = found.get("additional_special_tokens") or found.get("extra_special_tokens") or []
+    config = {key: found[key] for key in _TOKENIZER_KEYS if found.get(key) is not None}
+    config.setdefault("pad_token", _pad_token(base))
+    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    if isinstance(extra, list) and extra:
+        config["additional_special_tokens"] = extra
+    if base.context_length is not None:
+        config["model_max_length"] = base.context_length
+    return config
+
+
+def _pad_token(base: BaseFolder) -> str:
+    return base.family.end if base.family.fim is None else base.family.fim.pad
+
+
+def _token_ids(base: BaseFolder) -> dict[str, int]:
+    tokenizer = json.loads(base.tokenizer.read_text(encoding="utf-8"))
+    ids: dict[str, int] = dict(tokenizer["model"]["vocab"])
+    return ids | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.chmod(READABLE)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    target.chmod(READABLE)
+
+
+def check_sound(folder: Path, *, tied: set[str], private: tuple[Path, ...]) -> None:
+    """Raises ExportError for a checkpoint that another machine could not use, or that tells where it was made.
+
+    `tied`: tensors that must not stand in the files because they are kept under another name; `private`: folders nobody else has.
+    """
+    from safetensors import safe_open
+
+    places: dict[str, str] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+        faults = [key for key in keys if key in places or key in tied or any(mark in key for mark in _LEFTOVERS)]
+        if faults:
+            raise ExportError(f"{path}: {faults[0]} has no place in a merged checkpoint; delete the folder and export again")
+        places |= dict.fromkeys(keys, path.name)
+    index = folder / INDEX
+    if index.exists() and json.loads(index.read_text())["weight_map"] != places:
+        raise ExportError(f"{index}: does not list the tensors of the files beside it; delete the folder and export again")
+    check_no_paths(folder, private)
+
+
+def check_no_paths(folder: Path, private: tuple[Path, ...]) -> None:
+    """Raises ExportError where a text file names a folder of this machine."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors" or path.name == "tokenizer.json":
+            continue
+        text = path.read_text(encoding="utf-8")
+        named = [str(place) for place in private if len(place.parts) > 1 and str(place) in text]
+        if named:
+            raise ExportError(f"{path.name}: would carry the path {named[0]} to other machines; take it out of the base model's own files")

@@ -1,0 +1,6 @@
+"""Answers and their costs, from the base and any number of adapters in one model in memory."""
+
+from finetune.generate.completer import BatchCompleter, Filled
+from finetune.generate.opening import open_completer
+
+__all__ = ["BatchCompleter", "Filled", "open_completer"]

@@ -1,0 +1,74 @@
+"""The page over a completer that needs no model, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_completer import FakeCompleter
+
+from app.view import Question
+from finetune.records import Completer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or ""
+# No sandbox: tests also run as root. The rest keeps the browser itself from calling out.
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+
+
+@pytest.fixture
+def completer() -> FakeCompleter:
+    return FakeCompleter()
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves a page on a free port of this machine and gives its address."""
+    from app import ui
+    from app.__main__ import free_port
+
+    pages = []
+
+    def start(completer: Completer, *, holes: Sequence[Question] = (), auth: tuple[str, str] | None = None) -> str:
+        pages.append(ui.playground(completer, title="base demo against runs/demo (lora)", holes=holes))
+        return ui.open_page(pages[-1], host="127.0.0.1", port=free_port("127.0.0.1", None), auth=auth)
+
+    yield start
+    for page in pages:
+        page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine; type: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """A fresh tab, whose console must stay without errors and which must ask nobody but this machine."""
+    faults: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    page = context.new_page()
+    page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(f"script: {error}"))
+    page.on("request", lambda request: None if is_local(request.url) else faults.append(f"request: {request.url}"))
+    yield page
+    context.close()
+    assert faults == []
+
+
+def is_local(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))

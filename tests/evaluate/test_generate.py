@@ -1,0 +1,212 @@
+"""Answers from one model in one batch, against the plainest way to get them: one prompt, no cache, one adapter."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetune.data.render import Encoder, encode_prompt
+from finetune.errors import EvaluateError
+from finetune.generate import BatchCompleter
+from finetune.records import Answer, FimPrompt, Prompt, Sampling, TextPrompt
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+GREEDY = Sampling(max_new_tokens=12)
+PROMPTS: list[Prompt] = [
+    FimPrompt("def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"),
+    TextPrompt("x"),
+    FimPrompt("", "}\n"),
+    FimPrompt("class A:\n" + "    y = 1\n" * 30, "z" * 40),  # 390 tokens, beyond the tiny model's window of 256
+]
+
+
+def plain_logits(model: PeftModel, adapters: Sequence[str], ids: Sequence[int]) -> Any:
+    """Logits at every place of one text alone, without cache, mask or padding."""
+    import torch
+
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids]), use_cache=False, adapter_names=[*adapters]).logits[0]
+
+
+def plain_greedy(model: PeftModel, adapter: str, encoder: Encoder, prompt: Prompt) -> list[int]:
+    ids = encode_prompt(prompt, encoder)
+    new: list[int] = []
+    while len(new) < GREEDY.max_new_tokens:
+        token = int(plain_logits(model, [adapter], ids + new)[-1].argmax())
+        if token in encoder.stop_ids:
+            break
+        new.append(token)
+    return new
+
+
+def texts(answers: Sequence[Answer]) -> list[str]:
+    return [answer.text for answer in answers]
+
+
+@pytest.mark.parametrize(("quantization", "dora"), [("none", False), ("nf4", False), ("none", True)])
+def test_a_batch_of_all_lengths_and_arms_says_what_each_says_alone(attach: Any, encoder: Encoder, quantization: str, dora: bool) -> None:
+    model = attach(quantization, dora=dora)
+    completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
+    together = completer.complete(PROMPTS, GREEDY)
+    for prompt, answers in zip(PROMPTS, together, strict=True):
+        assert texts(completer.complete([prompt], GREEDY)[0]) == texts(answers)
+    if not dora:
+        for prompt, answers in zip(PROMPTS, together, strict=True):
+            expected = [plain_greedy(model, adapter, encoder, prompt) for adapter in ("__base__", "default")]
+            assert texts(answers) == [encoder.decode(ids).rstrip("\ufffd") for ids in expected]
+            assert [answer.tokens for answer in answers] == [len(ids) for ids in expected]
+    assert any(base.text != tuned.text for base, tuned in together), "the adapter has no effect: the test shows nothing"
+
+
+def test_a_prompt_beyond_the_sliding_window_is_in_the_test() -> None:
+    prompt = PROMPTS[-1]
+    assert isinstance(prompt, FimPrompt)
+    assert len(prompt.prefix + prompt.suffix) > 256
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_costs_are_those_of_a_forward_pass_without_a_cache(attach: Any, encoder: Encoder, quantization: str) -> None:
+    model = attach(quantization)
+    completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
+    continuations = ["a + b", "=" * 70, "{", "return self"]
+    for prompt, text, found in zip(PROMPTS, continuations, completer.costs(PROMPTS, continuations), strict=True):
+        prompt_ids, ids = encode_prompt(prompt, encoder), encoder.text(text)
+        for adapter, nats in zip(("__base__", "default"), found, strict=True):
+            log_chances = plain_logits(model, [adapter], prompt_ids + ids).log_softmax(-1)
+            expected = -sum(float(log_chances[len(prompt_ids) + i - 1, token]) for i, token in enumerate(ids))
+            assert nats == pytest.approx(expected, rel=2e-2 if quantization == "nf4" else 1e-4)
+
+
+def test_filling_gives_the_same_answers_and_costs_as_asking_for_each(completer: BatchCompleter) -> None:
+    truths = ["a + b", "y", "\n", "pass"]
+    filled = dict(completer.fill(PROMPTS, truths, GREEDY))
+    assert [texts(filled[i].answers) for i in range(4)] == [texts(answers) for answers in completer.complete(PROMPTS, GREEDY)]
+    for index, nats in enumerate(completer.costs(PROMPTS, truths)):
+        assert filled[index].nats == pytest.approx(nats, rel=1e-4)
+
+
+def test_a_stream_grows_and_ends_in_the_finished_answer(completer: BatchCompleter) -> None:
+    seen = list(completer.stream(PROMPTS[0], GREEDY))
+    for earlier, later in zip(seen, seen[1:], strict=False):
+        assert all(b.text.startswith(a.text) and b.tokens >= a.tokens for a, b in zip(earlier, later, strict=True))
+    assert all(answer.finished for answer in seen[-1])
+    assert not all(answer.finished for answer in seen[0])
+    assert texts(seen[-1]) == texts(completer.complete([PROMPTS[0]], GREEDY)[0])
+    assert [answer.arm for answer in seen[-1]] == [*completer.arms] == ["base", "tuned"]
+
+
+def test_closing_a_stream_stops_it_and_leaves_the_model_free(completer: BatchCompleter) -> None:
+    stream = completer.stream(PROMPTS[0], GREEDY)
+    next(iter(stream))
+    stream.close()  # type: ignore[attr-defined]
+    assert texts(completer.complete([PROMPTS[0]], GREEDY)[0])
+    assert list(stream) == []
+
+
+def test_two_threads_get_their_own_answers(completer: BatchCompleter) -> None:
+    expected = [texts(completer.complete([prompt], GREEDY)[0]) for prompt in PROMPTS]
+    found: dict[int, list[str]] = {}
+
+    def ask(index: int) -> None:
+        for answers in completer.stream(PROMPTS[index], GREEDY):
+            found[index] = texts(answers)
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(PROMPTS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[index] for index in range(len(PROMPTS))] == expected
+
+
+def test_a_draw_depends_on_its_seed_and_prompt_and_not_on_the_batch(completer: BatchCompleter) -> None:
+    hot = Sampling(max_new_tokens=12, temperature=1.0, top_p=0.95, seed=3)
+    together = completer.complete(PROMPTS, hot)
+    alone = [completer.complete([prompt], hot)[0] for prompt in PROMPTS]
+    assert [texts(answers) for answers in together] == [texts(answers) for answers in alone]
+    other = completer.complete(PROMPTS, Sampling(max_new_tokens=12, temperature=1.0, top_p=0.95, seed=4))
+    assert [texts(answers) for answers in together] != [texts(answers) for answers in other]
+
+
+def test_a_top_p_of_nearly_nothing_is_greedy(completer: BatchCompleter) -> None:
+    cold = Sampling(max_new_tokens=12, temperature=1.0, top_p=1e-6)
+    assert [texts(a) for a in completer.complete(PROMPTS, cold)] == [texts(a) for a in completer.complete(PROMPTS, GREEDY)]
+
+
+def test_an_answer_ends_at_any_stop_token_of_the_family_and_does_not_show_it(attach: Any, encoder: Encoder) -> None:
+    """The embedding of the last sentinel is blown up, so that the model soon says it."""
+    import torch
+
+    for stop_id in encoder.stop_ids:
+        model = attach()
+        with torch.no_grad():
+            model.get_input_embeddings().weight[stop_id] += 3 * torch.randn(64, generator=torch.Generator().manual_seed(0))
+        answers = [a for pair in BatchCompleter(model, encoder, {}, context_length=512).complete(PROMPTS, GREEDY) for a in pair]
+        assert any(answer.stopped for answer in answers)
+        for answer in answers:
+            assert answer.finished
+            assert "<file_sep>" not in answer.text and "<|endoftext|>" not in answer.text
+            assert answer.stopped == (answer.tokens < GREEDY.max_new_tokens)
+
+
+def test_half_a_character_is_never_shown(completer: BatchCompleter, encoder: Encoder) -> None:
+    """A tokenizer of bytes: an answer is looked at after each byte of a four-byte character."""
+    ids = encoder.text("ok \U0001f600")
+    shown = [encoder.decode(ids[:n]).rstrip("\ufffd") for n in range(len(ids) + 1)]
+    assert shown[-1] == "ok \U0001f600"
+    assert set(shown) == {"", "o", "ok", "ok ", "ok \U0001f600"}
+    for answers in completer.stream(TextPrompt("é\U0001f600"), Sampling(max_new_tokens=30, temperature=1.5, top_p=1.0)):
+        assert not any(answer.text.endswith("\ufffd") for answer in answers)
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_its_length(completer: BatchCompleter) -> None:
+    with pytest.raises(EvaluateError, match=r"prompt has 505 tokens and up to 12 .* at most 512; shorten the prompt by 5 tokens"):
+        completer.complete([TextPrompt("x" * 505)], GREEDY)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(max_new_tokens=0), Sampling(temperature=-1), Sampling(top_p=0), Sampling(top_p=1.5)])
+def test_a_sampling_that_can_not_be_is_refused(completer: BatchCompleter, sampling: Sampling) -> None:
+    with pytest.raises(EvaluateError, match="write max_new_tokens"):
+        next(iter(completer.stream(PROMPTS[1], sampling)))
+
+
+def test_an_empty_prompt_goes_on_from_the_end_of_a_document(completer: BatchCompleter) -> None:
+    assert all(answer.finished for answer in completer.complete([TextPrompt("")], GREEDY)[0])
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_answering_between_two_training_steps_changes_nothing(attach: Any, encoder: Encoder, quantization: str) -> None:
+    """The loss and every gradient after an evaluation are those without it; dropout draws the same numbers (T4)."""
+
+    def gradients(*, evaluate: bool) -> tuple[float, list[Any]]:
+        import torch
+
+        model = attach(quantization)
+        model.train()
+        torch.manual_seed(5)
+        if evaluate:
+            list(BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512).fill(PROMPTS, ["a"] * 4, GREEDY))
+        assert model.training
+        ids = torch.arange(40)[None] + 10
+        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        return loss.item(), [p.grad.clone() for p in model.parameters() if p.requires_grad]
+
+    loss, plain = gradients(evaluate=False)
+    loss_after, after = gradients(evaluate=True)
+    assert loss == loss_after
+    assert len(plain) > 0
+    assert all((a == b).all() for a, b in zip(plain, after, strict=True))
+
+
+def test_a_model_without_adapters_answers_as_base_alone(attach: Any, encoder: Encoder, completer: BatchCompleter) -> None:
+    base = BatchCompleter(attach().unload(), encoder, {}, context_length=512)
+    assert base.arms == ("base",)
+    assert [a[0].text for a in base.complete(PROMPTS, GREEDY)] == [a[0].text for a in completer.complete(PROMPTS, GREEDY)]
+    assert all(math.isfinite(nats) for (nats,) in base.costs(PROMPTS, ["x"] * 4))

@@ -1,0 +1,120 @@
+"""The command line: one clear message for each mistake, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetune.__main__ import main
+
+Files = dict[str, str]
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_base: Path) -> str:
+    """A recipe whose run lies in the test's own folder."""
+    return write(tmp_path / "mine.yaml", f"runs: {tmp_path / 'runs'}\nmodel: {{path: {tiny_base}}}\ndata: {{row_length: 256}}\n")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message of a command that must end with exit code 2."""
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return shown.err
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.name.startswith(".partial") or path.name in ("data", "adapter", "export"))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder, "no git repository"),
+        (lambda folder: folder / "absent", "no git repository"),
+        (lambda folder: empty_repository(folder / "empty"), "no commit"),
+        (lambda folder: binary_repository(folder / "binary"), "not a single usable file"),
+    ],
+    ids=["a folder", "nothing", "an empty repository", "a repository without usable files"],
+)
+def test_a_repository_that_gives_nothing_is_one_message(make, words, tmp_path, recipe, capsys) -> None:
+    message = refused(capsys, "build", recipe, f"data.repositories=[{make(tmp_path)}]")
+    assert words in message
+    assert left_behind(tmp_path / "runs") == []
+
+
+def empty_repository(folder: Path) -> Path:
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
+
+
+def binary_repository(folder: Path) -> Path:
+    empty_repository(folder)
+    (folder / "image.png").write_bytes(b"\x89PNG\0\0")
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", "-C", str(folder), "add", "-A"], check=True)
+    subprocess.run(["git", "-C", str(folder), *identity, "commit", "-q", "-m", "Add a picture"], check=True)
+    return folder
+
+
+def test_a_recipe_without_repositories_says_what_to_write(recipe, capsys) -> None:
+    assert "data.repositories" in refused(capsys, "build", recipe)
+
+
+def test_steps_out_of_order_say_what_to_type_first(recipe, capsys) -> None:
+    assert "type: finetune build" in refused(capsys, "train", recipe)
+    assert "type: finetune" in refused(capsys, "evaluate", recipe)
+    assert "type: finetune" in refused(capsys, "export", recipe)
+    assert "type: finetune" in refused(capsys, "compare", recipe)
+
+
+def test_a_row_longer_than_the_context_is_refused_before_any_work(recipe, capsys) -> None:
+    assert "data.row_length: found 513, but" in refused(capsys, "check", recipe, "data.row_length=513")
+
+
+def test_an_override_in_the_recipes_place_is_named(capsys) -> None:
+    assert "where the recipe belongs" in refused(capsys, "check", "adapter.r=3")
+
+
+def test_a_run_is_named_by_its_folder_too(recipe, capsys, tmp_path) -> None:
+    from finetune.recipe import load_recipe
+    from finetune.run import open_run
+
+    open_run(load_recipe(Path(recipe), ["seed=5"]))
+    assert main(["check", str(tmp_path / "runs" / "mine")]) == 0
+
+
+def test_list_names_every_choice(capsys) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for kind in ("vendored", "fim", "commits", "lora", "exact_match", "merged", "starcoder2"):
+        assert kind in shown
+    assert "write one of filters" in refused(capsys, "list", "methodes")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_one_message(recipe, tmp_path, make_repository) -> None:
+    """A file system of 64 KiB: what can not be written leaves nothing behind and says so."""
+    repository = make_repository([("Add a module", {"a.py": "x = 1\n" * 4000, "b.py": "def f(y):\n    return y\n" * 2000})])
+    command = [sys.executable, "-m", "finetune", "build", recipe, f"data.repositories=[{repository}]", f"runs={tmp_path}/small/runs"]
+    small = tmp_path / "small"
+    small.mkdir()
+    script = 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && "$@"; code=$?; ls -A "$0"/runs/mine; exit $code'
+    mount = ["unshare", "-Urm", "sh", "-c", script, str(small), str(small)]
+    if subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces")
+    done = subprocess.run([*mount, *command], capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 2, done.stderr
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "data" not in done.stdout.split()
