@@ -15,7 +15,6 @@ from app.view import Question
 from finetune.errors import FinetuneError
 from finetune.records import Answer, Completer, FimPrompt, InstructPrompt, Sampling, TextPrompt
 
-MOST_TOKENS = 512  # the longest answer one can ask for here
 STYLE = Path(__file__).with_name("style.css")
 _MONOSPACE = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "DejaVu Sans", "sans-serif"]
@@ -29,17 +28,18 @@ class Ask(NamedTuple):
     question: Callable[..., Question]
 
 
-def playground(completer: Completer, *, title: str, holes: Sequence[Question] = ()) -> gr.Blocks:
-    """The page over one completer; `holes` are questions with a name and a known truth, offered for choice.
+def playground(completer: Completer, *, title: str, holes: Sequence[Question] = (), longest: int = 512) -> gr.Blocks:
+    """The page over one completer; `holes` are questions with a name and a known truth, `longest` the most new tokens to ask for.
 
     One question at a time goes to the model, whoever asks: it is in memory once.
     """
     stopped: set[str] = set()  # sessions whose reader has pressed Stop since their question began
+    page: gr.Blocks
     with gr.Blocks(title="octotune playground", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(view.heading(title))
         with gr.Tabs():
             asks = [_fim_tab(), *_prompt_tabs(), *([_hole_tab(holes)] if holes else [])]
-        settings = _settings()
+        settings = _settings(longest)
         with gr.Row(elem_classes="bar"):
             gr.HTML('<h2 class="bar-title">Answers</h2>')
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=0, min_width=96)
@@ -146,16 +146,26 @@ def _code(label: str, name: str, example: str) -> Component:
     )
 
 
-def _settings() -> list[Component]:
+def _settings(longest: int) -> list[Component]:
     """How answers are drawn, in the order of Sampling's fields."""
     default = Sampling()
     with gr.Accordion("How the answer is drawn", open=False, elem_id="settings"), gr.Row():
         fields = [
             gr.Slider(
-                1, MOST_TOKENS, default.max_new_tokens, step=1, label="Longest answer (tokens)", info="An answer that has not ended by itself is cut here."
+                1,
+                longest,
+                min(default.max_new_tokens, longest),
+                step=1,
+                label="Longest answer (tokens)",
+                info="An answer that has not ended by itself is cut here.",
             ),
             gr.Slider(
-                0, 2, default.temperature, step=0.05, label="Temperature", info="0: always the likeliest token, the same answer each time. Higher: more varied."
+                0,
+                2,
+                default.temperature,
+                step=0.05,
+                label="Temperature",
+                info="0: always the likeliest token, the same answer each time. Higher: more varied.",
             ),
             gr.Slider(
                 0.05,
@@ -165,12 +175,20 @@ def _settings() -> list[Component]:
                 label="Top p",
                 info="Draws only from the likeliest tokens that together reach this share. No effect at temperature 0.",
             ),
-            gr.Number(default.seed, precision=0, minimum=0, label="Seed", info="The same seed draws the same answer again. No effect at temperature 0."),
+            gr.Number(
+                default.seed,
+                precision=0,
+                minimum=0,
+                label="Seed",
+                info="The same seed draws the same answer again. No effect at temperature 0.",
+            ),
         ]
     return cast("list[Component]", fields)
 
 
-def _connect(ask: Ask, settings: list[Component], *, answers: gr.HTML, stop: gr.Button, work: Callable[..., Iterator[tuple[str, object]]]) -> None:
+def _connect(
+    ask: Ask, settings: list[Component], *, answers: gr.HTML, stop: gr.Button, work: Callable[..., Iterator[tuple[str, object]]]
+) -> None:
     ask.button.click(
         work,
         [*settings, *ask.inputs],
@@ -226,7 +244,12 @@ def _stream(completer: Completer, question: Question, sampling: Sampling, *, eno
 def _sampling(values: Sequence[object]) -> Sampling:
     most, temperature, top_p, seed = values
     _require(isinstance(seed, int), "The seed is empty: write a whole number, for example 0.")
-    return Sampling(max_new_tokens=int(cast(float, most)), temperature=float(cast(float, temperature)), top_p=float(cast(float, top_p)), seed=cast(int, seed))
+    return Sampling(
+        max_new_tokens=int(cast(float, most)),
+        temperature=float(cast(float, temperature)),
+        top_p=float(cast(float, top_p)),
+        seed=cast(int, seed),
+    )
 
 
 def _require(condition: object, message: str) -> None:

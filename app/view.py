@@ -51,7 +51,10 @@ def panels(answers: Sequence[Answer], question: Question, *, state: State, first
 
     What differs from the other side is marked once all have ended: half-said answers differ by being half said.
     """
-    shown = [_panel(answer.arm, _in_place(answer, answers, question, state), facts=_facts(answer, question, state, first_s)) for answer in answers]
+    shown = [
+        _panel(answer.arm, _in_place(answer, answers, question, state), facts=_facts(answer, question, state, first_s))
+        for answer in answers
+    ]
     if question.truth is not None:
         shown.append(_panel("what really stands there", _around(escape(question.truth), question.prompt), facts="from the held-out file"))
     return _grid(shown)
@@ -82,7 +85,8 @@ def _panel(name: str, body: str, *, facts: str = "") -> str:
     """`body` and `facts` are HTML already."""
     label = escape(name)
     foot = f'<p class="facts">{facts}</p>' if facts else ""
-    return f'<section class="panel" aria-label="{label}"><h2>{label}</h2><pre tabindex="0" role="region" aria-label="{label}: text">{body}</pre>{foot}</section>'
+    text = f'<pre tabindex="0" role="region" aria-label="{label}: text">{body}</pre>'
+    return f'<section class="panel" aria-label="{label}"><h2>{label}</h2>{text}{foot}</section>'
 
 
 def _in_place(answer: Answer, answers: Sequence[Answer], question: Question, state: State) -> str:

@@ -158,19 +158,19 @@ def _training(facts: Facts) -> str:
 
 
 def _data(data: Mapping[str, Any] | None) -> str:
+    """Counts, and repositories by name and commit: a path says nothing on another machine."""
     if data is None:
         return "## Data\n\nNo record of the data lies beside this adapter."
     items = data["items"]
-    repositories = data.get("repositories")
-    rows = [("items read", items["read"]), ("items kept", items["kept"])]
+    rows: list[tuple[str, object]] = [(f"repository {source['name']}", source["commit"]) for source in data.get("repositories", ())]
+    rows += [("files and changes read", items["read"]), ("kept", items["kept"])]
     rows += [(f"left out: {reason}", count) for reason, count in sorted(items["dropped"].items())]
-    rows += [
-        (f"samples, {miner}", ", ".join(f"{side} {count}" for side, count in sides.items())) for miner, sides in data["samples"].items()
-    ]
-    rows += [(f"tokens, {name}", _plain(count)) for name, count in data["tokens"].items()]
+    rows += [(f"samples, {miner}", _plain(sides)) for miner, sides in sorted(data["samples"].items())]
+    rows += [(f"tokens, {name}", count) for name, count in data["tokens"].items()]
     rows += [(f"redacted: {kind}", count) for kind, count in sorted(data["redactions"].items())]
-    told = f"Repositories: {_plain(repositories)}\n\n" if isinstance(repositories, list | dict) else ""
-    return f"## Data\n\n{told}{_table(('', 'count'), rows)}"
+    rows += [("languages, files", _plain(data["languages"]))] if "languages" in data else []
+    rows += [("licences, files", _plain(data["licences"]))] if "licences" in data else []
+    return f"## Data\n\n{_table(('', 'count'), rows)}"
 
 
 def _evaluation(evaluation: Mapping[str, Any] | None) -> str:

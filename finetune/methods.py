@@ -23,7 +23,7 @@ from finetune.registry import Plugin, Registry
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base.json"
@@ -188,17 +188,17 @@ class Base(Protocol):
     def digest(self) -> str: ...
 
 
-def save_adapter(model: PeftModel, folder: Path, base: Base) -> None:
+def save_adapter(model: PeftModel, folder: Path, base: Base, *, gathered: dict[str, Tensor] | None = None) -> None:
     """Write the active adapter into `folder`, which exists: weights, peft's configuration, and base.json.
 
-    The base is named so that peft finds it again from anywhere: an absolute path, or a hub id with its commit.
-    The same adapter gives the same bytes.
+    `gathered` is the model's state when its weights lie spread over processes. The base is named so that peft finds it
+    again from anywhere: an absolute path, or a hub id with its commit. The same adapter gives the same bytes.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
     name = model.active_adapter
-    weights = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    weights = get_peft_model_state_dict(model, state_dict=gathered, adapter_name=name, save_embedding_layers=False)
     save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner alone
     where, revision = _address(base)

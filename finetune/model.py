@@ -47,12 +47,11 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
     Dropout is off (eval mode). Raises ModelError for weights that are missing, broken or of another shape.
     """
     quiet_libraries()
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM
-    dtype = resolve_dtype(section, gpu=torch.cuda.is_available())
+    dtype = weight_dtype(section)
     try:
         model, found = loader.from_pretrained(
             base.path,
@@ -78,14 +77,47 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
     return loaded
 
 
-def resolve_dtype(section: ModelSection, *, gpu: bool) -> torch.dtype:
-    """The number format of what is not quantised."""
+def on_cpu() -> bool:
+    """Whether this process computes on the CPU: no GPU is there, or the launcher says so."""
+    import torch
+
+    return not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU") == "true"
+
+
+def weight_dtype(section: ModelSection) -> torch.dtype:
+    """The number format of the weights that are not quantised."""
     import torch
 
     if section.dtype == "auto":
-        return torch.bfloat16 if gpu else torch.float32
+        return torch.float32 if on_cpu() else _half_of_gpu()
     dtype: torch.dtype = getattr(torch, section.dtype)
     return dtype
+
+
+def autocast_dtype(section: ModelSection) -> torch.dtype | None:
+    """The number format of a training step's multiplications; None: that of the weights.
+
+    "auto" takes bfloat16 where the hardware has it: on a CPU with avx512_bf16 a step of the demo base is 2 to 4 times as fast.
+    """
+    import torch
+
+    match section.dtype, on_cpu():
+        case "auto", True:
+            able = torch.cpu.get_capabilities()
+            return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else None
+        case "auto", False:
+            return _half_of_gpu()
+        case ("float32", _) | ("float16", True):
+            return None
+        case _:
+            return weight_dtype(section)
+
+
+def _half_of_gpu() -> torch.dtype:
+    """bfloat16, or float16 on a GPU that would only imitate it."""
+    import torch
+
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def guard_4bit(model: torch.nn.Module) -> None:
@@ -121,14 +153,10 @@ def quantization_config(section: ModelSection, dtype: torch.dtype) -> Any:
 
 def _placement(section: ModelSection) -> dict[str, str | int] | None:
     """Where the weights go: this process's GPU, or main memory when a launcher shards the model itself."""
-    import torch
-
     sharded = any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED"))
     if sharded and section.quantization == "none":
         return None
-    if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU") != "true":
-        return {"": int(os.environ.get("LOCAL_RANK", "0"))}
-    return {"": "cpu"}
+    return {"": "cpu" if on_cpu() else int(os.environ.get("LOCAL_RANK", "0"))}
 
 
 def _check_size(model: PreTrainedModel, base: BaseFolder) -> None:

@@ -87,6 +87,11 @@ class Encoder:
         """The id that fills rows; never told from a token of a sample by its id (a family without FIM pads with `end`)."""
         return self.end_id if self.family.fim is None else self._ids[self.family.fim.pad]
 
+    @property
+    def sentinel_ids(self) -> frozenset[int]:
+        """The ids of the family's sentinels."""
+        return frozenset(self._ids.values())
+
     def token(self, sentinel: str) -> int:
         """The id of one of the family's sentinels."""
         return self._ids[sentinel]

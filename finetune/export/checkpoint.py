@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,6 @@ def check_no_paths(folder: Path, private: tuple[Path, ...]) -> None:
         if path.suffix == ".safetensors" or path.name == "tokenizer.json":
             continue
         text = path.read_text(encoding="utf-8")
-        named = [str(place) for place in private if len(place.parts) > 1 and str(place) in text]
+        named = [place for place in private if re.search(rf"(?<![\w./]){re.escape(str(place))}(?!\w)", text)]
         if named:
             raise ExportError(f"{path.name}: would carry the path {named[0]} to other machines; take it out of the base model's own files")

@@ -38,7 +38,7 @@ class Workshop:
         self.failed = run.folder / "export_failed.json"
         self.notes: dict[str, Any] = {}
         repositories = (Path(path).resolve() for path in run.recipe.data.repositories)
-        self.private = (base.path, run.folder.resolve(), Path.home(), *repositories)
+        self.private = (base.path, run.folder.resolve(), *repositories)
         self._scratch = run.folder.resolve() / f"{STAGED}verify"
 
     def __enter__(self) -> Workshop:

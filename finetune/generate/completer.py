@@ -57,7 +57,7 @@ class BatchCompleter:
         assert BASE not in adapters
         self._engine = Engine(model, encoder.pad_id, mixed=bool(adapters), alone=_alone(model, adapters), lock=Lock())
         self._adapters = (BASE_ADAPTER, *adapters.values())
-        self._encoder = encoder
+        self.encoder = encoder
         self._context_length = context_length
         self._batch_size = batch_size
         self.arms: Sequence[str] = (BASE, *adapters)
@@ -82,13 +82,13 @@ class BatchCompleter:
         ids = [self._prompt_ids(prompt, sampling) for prompt in prompts]
         for batch in self._batches(ids):
             read = self._read([ids[i] for i in batch])
-            nats = self._costs(read, [self._encoder.text(truths[i]) for i in batch])
+            nats = self._costs(read, [self.encoder.text(truths[i]) for i in batch])
             for index, answers, costs in zip(batch, self._finish(read, [ids[i] for i in batch], sampling), nats, strict=True):
                 yield index, Filled(answers, costs)
 
     def costs(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Sequence[float]]:
         """The nats of each continuation after its prompt, one per arm; its own tokens alone, no stop token."""
-        texts = [self._encoder.text(continuation) for continuation in continuations]
+        texts = [self.encoder.text(continuation) for continuation in continuations]
         ids = [self._prompt_ids(prompt, Sampling(max_new_tokens=max(1, len(text)))) for prompt, text in zip(prompts, texts, strict=True)]
         found: dict[int, Sequence[float]] = {}
         for batch in self._batches(ids):
@@ -99,7 +99,7 @@ class BatchCompleter:
         if sampling.max_new_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
             raise EvaluateError(f"found {sampling}; write max_new_tokens of 1 or more, temperature of 0 or more, top_p in (0, 1]")
         # An empty text begins where a document begins: after the end of another.
-        ids = encode_prompt(prompt, self._encoder) or [self._encoder.end_id]
+        ids = encode_prompt(prompt, self.encoder) or [self.encoder.end_id]
         most = self._context_length
         if most is not None and len(ids) + sampling.max_new_tokens > most:
             raise EvaluateError(
@@ -139,7 +139,7 @@ class BatchCompleter:
         while True:
             tokens = choose(read.next_logits(), [row.draw for row in going])
             for row, token in zip(going, tokens, strict=True):
-                row.stopped = token in self._encoder.stop_ids
+                row.stopped = token in self.encoder.stop_ids
                 row.ids += [] if row.stopped else [token]
                 row.finished = row.stopped or len(row.ids) == sampling.max_new_tokens
                 row.seconds = time.monotonic() - started
@@ -153,7 +153,7 @@ class BatchCompleter:
             read.advance([row.ids[-1] for row in going])
 
     def _answer(self, row: _Row) -> Answer:
-        text = self._encoder.decode(row.ids).rstrip(_UNFINISHED)
+        text = self.encoder.decode(row.ids).rstrip(_UNFINISHED)
         return Answer(row.arm, text, tokens=len(row.ids), seconds=row.seconds, stopped=row.stopped, finished=row.finished)
 
 

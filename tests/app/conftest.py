@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,11 @@ def serve() -> Iterator[Serve]:
     yield start
     for page in pages:
         page.close(verbose=False)
+    pages.clear()
+    # gradio and its server leave event loops and sockets to the collector; it must not be another test that trips over them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.browser,
+    # gradio leaves event loops and sockets to the collector; the fixture `serve` collects what is left after a test.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     # gradio 6.31 counts its queue with two things that pandas 3 has deprecated.
     pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
@@ -52,7 +54,10 @@ def wait_for_fact(tab: Page, fact: str, arm: str = "tuned") -> None:
 
 
 def test_base_and_tuned_answer_side_by_side_with_differences_marked(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
-    prefix, suffix = "from myteam.geometry import Circle\n\n\ndef area(circle: Circle) -> float:\n    ", '\n\n\nif __name__ == "__main__":\n    main()\n'
+    prefix, suffix = (
+        "from myteam.geometry import Circle\n\n\ndef area(circle: Circle) -> float:\n    ",
+        '\n\n\nif __name__ == "__main__":\n    main()\n',
+    )
     completer.texts = {
         "base": '"""Area of the circle."""\n    return 3.14 * circle.radius ** 2',
         "tuned": '"""Area of the circle, in square metres."""\n    return PI * circle.radius**2',
@@ -79,7 +84,9 @@ def test_answers_grow_while_they_are_written(tab: Page, serve: Serve, completer:
     for seen in ("four", "four five", "four five six"):
         pieces = len(seen.split()) * 2 - 1
         completer.go.release(1 if pieces == 1 else 2)
-        tab.wait_for_function("text => document.querySelector('#answers section[aria-label=tuned] .said')?.textContent.trim() === text", arg=seen)
+        tab.wait_for_function(
+            "text => document.querySelector('#answers section[aria-label=tuned] .said')?.textContent.trim() === text", arg=seen
+        )
     wait_for_fact(tab, "stopped by itself")
 
 

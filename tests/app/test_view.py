@@ -75,7 +75,9 @@ def test_the_nearest_lines_stand_around_an_answer() -> None:
 
 def test_a_hole_does_not_show_its_truth() -> None:
     html = open_hole(Question(FimPrompt("a\n", "\nd"), truth="b\nc", name="f.py"))
-    assert "2 lines to fill in" in html and "b" not in html.split("<pre")[1].split(">", 1)[1].replace("2 lines to fill in", "").replace("</pre>", "")
+    assert "2 lines to fill in" in html and "b" not in html.split("<pre")[1].split(">", 1)[1].replace("2 lines to fill in", "").replace(
+        "</pre>", ""
+    )
 
 
 def test_everything_from_outside_is_escaped() -> None:

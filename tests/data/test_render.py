@@ -136,7 +136,9 @@ def test_token_starts_are_in_characters(encoder: Encoder) -> None:
     assert encoder.token_starts("a€b") == [0, 1, 1, 1, 2]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no StarCoder 2 tokenizer; set OCTOTUNE_SHARED to the folder that holds data/starcoder2-tokenizer")
+@pytest.mark.skipif(
+    not SHARED.is_dir(), reason="no StarCoder 2 tokenizer; set OCTOTUNE_SHARED to the folder that holds data/starcoder2-tokenizer"
+)
 def test_ids_are_those_of_starcoder_2s_own_tokenizer() -> None:
     """T8: 47 texts with llama.cpp's reference ids; dropping the Digits step fails one of them."""
     encoder = Encoder(SHARED / "tokenizer.json", STARCODER2)

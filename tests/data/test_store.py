@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from finetune.data.store import read_heldout, read_rows, write_heldout, write_rows
 from finetune.records import IGNORED, Origin, PackedRow, SourceFile
 
-ROWS = [PackedRow([1, 2, 40000, 4], [IGNORED, 2, 40000, IGNORED], [0, 1, 2, 0]), PackedRow([7, 8, 9, 0], [IGNORED, 8, IGNORED, 0], [0, 1, 0, 1])]
+ROWS = [
+    PackedRow([1, 2, 40000, 4], [IGNORED, 2, 40000, IGNORED], [0, 1, 2, 0]),
+    PackedRow([7, 8, 9, 0], [IGNORED, 8, IGNORED, 0], [0, 1, 0, 1]),
+]
 
 
 def test_rows_come_back_through_datasets(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
 
 
-@given(texts=st.lists(st.text(st.sampled_from("a\n\r\u2028\x85\t\"\\é😀 "), min_size=1), max_size=5), license=st.sampled_from([None, "MIT"]))
+@given(texts=st.lists(st.text(st.sampled_from('a\n\r\u2028\x85\t"\\é😀 '), min_size=1), max_size=5), license=st.sampled_from([None, "MIT"]))
 def test_held_out_files_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, texts: list[str], license: str | None) -> None:
     files = [SourceFile(Origin("project", "c0ffee", f"src/{number}.py", license), "Python", text) for number, text in enumerate(texts)]
     path = tmp_path_factory.mktemp("heldout") / "heldout.jsonl"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ import pytest
 from finetune.base import read_base
 from finetune.data.render import Encoder
 from finetune.generate import BatchCompleter
-from finetune.methods import Lora
+from finetune.methods import Lora, save_adapter
 from finetune.model import load_model
-from finetune.recipe import ModelSection
+from finetune.recipe import ModelSection, Recipe
+from finetune.records import Origin, SourceFile
+from finetune.run import Run, open_run
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -38,6 +40,7 @@ def attach(tiny_base: Path) -> Attach:
     def build(quantization: str = "none", *, dora: bool = False) -> PeftModel:
         import torch
 
+        torch.set_num_threads(1)  # a tiny model's threads would only wait for each other
         section = ModelSection(path=str(tiny_base), quantization=quantization)
         base = read_base(section)
         torch.manual_seed(1)
@@ -58,3 +61,30 @@ def encoder(tiny_base: Path) -> Encoder:
 @pytest.fixture(scope="session")
 def completer(attach: Attach, encoder: Encoder) -> BatchCompleter:
     return BatchCompleter(attach(), encoder, {"tuned": "default"}, context_length=512)
+
+
+MakeRun = Callable[..., Run]
+BODY = "def {0}{1}():\n x = {1}\n y = x\n z = {1}\n return z\n\n"  # short lines: a token is a byte here
+FILES = {f"src/{name}.py": "".join(BODY.format(name, i) for i in range(4)) for name in "abcd"}
+
+
+@pytest.fixture
+def trained_run(tiny_base: Path, tmp_path: Path, attach: Attach) -> MakeRun:
+    """Makes a run with held-out files and a random adapter, marked as built and trained."""
+
+    def make(name: str = "shop", *, files: Mapping[str, str] = FILES, **sections: object) -> Run:
+        from finetune.data.store import write_heldout
+
+        evaluate = {"items": 6, "max_new_tokens": 32, "batch_size": 4, "resamples": 200}
+        sections = {"model": {"path": str(tiny_base)}, "data": {"row_length": 256}, "evaluate": evaluate} | sections
+        recipe = Recipe.model_validate({"name": name, "runs": str(tmp_path / "runs"), **sections})
+        run = open_run(recipe)
+        with run.step("build"):
+            sources = [SourceFile(Origin("shop", "c0ffee", path), "Python", text) for path, text in files.items()]
+            write_heldout(sources, run.data / "heldout.jsonl")
+        with run.step("train"):
+            run.adapter.mkdir()
+            save_adapter(attach(recipe.model.quantization), run.adapter, read_base(recipe.model))
+        return run
+
+    return make

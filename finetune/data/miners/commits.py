@@ -22,31 +22,39 @@ _VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-    abort abstract accept access activate adapt add adjust adopt advance align allow alter amend annotate anticipate append apply
-    arrange assert assign assume attach avoid backport batch bind block break bring broaden build bundle cache calculate call cancel
-    capture carry cast catch centralise centralize change check choose clarify clean clear clone close coerce collapse collect combine
-    compare compile complete compress compute concatenate condense configure confirm connect consider consolidate constrain construct
-    consume convert copy correct count cover create cut deal debug decode decorate decouple deduplicate default defer define delay
-    delegate delete deprecate derive describe detect determine disable disallow discard display distinguish divide document downgrade
-    drop dump duplicate elide eliminate embed emit emulate enable encapsulate encode enforce enhance ensure escape establish evaluate
-    exclude execute exit expand expect explain export expose extend extract factor fail fall filter find finish fix flag flatten flush
-    fold force format forward free freeze generate get give group guarantee guard handle hide highlight hoist honor honour identify
-    ignore implement import improve include incorporate increase increment indent index inform inherit initialise initialize inject
-    inline insert inspect install instantiate instrument integrate intercept introduce invalidate invert invoke isolate join keep
-    let lift limit link list load localize lock log loosen lower maintain make map mark mask match measure memoize mention merge migrate
-    minimize mock modernize modify monitor move mute narrow negate nest normalise normalize notify obey omit open optimise optimize
-    order organize output overhaul overload override pack pad parallelise parallelize parametrize parse pass patch perform permit
-    persist pick pin place point polish populate port postpone prefer prefix prepare prepend preserve prevent print process produce
-    prohibit promote propagate protect provide prune publish pull push put quote raise randomize reach read rearrange rebuild recognize
-    record recover redirect reduce reenable refactor reference refine reflect reformat refresh refuse register reimplement reject relax
-    release reload relocate rely remove rename render reorder reorganize repair repeat rephrase replace report represent request require
-    rescue reserve reset resize resolve respect restore restrict restructure retain retrieve retry return reuse revert review revise
-    reword rework rewrite round route run sanitize save scale schedule scope search secure select send separate serialise serialize
-    serve set share shorten show shrink shuffle signal silence simplify skip slice solve sort specify speed split standardize start stop
-    store stream streamline strengthen strip stub style sum support suppress swap switch synchronise synchronize tag take target
-    terminate test throw tidy tighten time toggle tolerate track transform translate treat trigger trim truncate try turn tweak unblock
-    undo unify uninstall unpack unquote unroll unset unwrap update upgrade use utilise utilize validate verify wait warn watch weaken
-    widen work wrap write yield
+    abort abstract accept access activate adapt add adjust adopt advance align allow alter amend anchor annotate anticipate append apply
+    arrange ask assemble assert assign assume attach avoid backport batch bind blacklist block boost break bring broaden build bump
+    bundle bypass cache calculate call cancel capture carry cast catch categorize centralise centralize chain change check choose chunk
+    clarify classify clean clear clone close coerce collapse collect combine comment compare compile complete compose compress compute
+    concatenate condense configure confirm connect consider consolidate constrain construct consume convert copy correct count cover
+    create customise customize cut deal debug decode decorate decouple decrypt deduplicate default defer define delay delegate delete
+    demote deprecate derive describe detach detect determine disable disallow discard display distinguish distribute divide document
+    downgrade download drop dump duplicate echo edit elide eliminate embed emit emulate enable encapsulate encode encrypt enforce
+    enhance enqueue enrich ensure enter erase escape establish evaluate exclude execute exit expand expect expire explain export expose
+    extend extract factor fail fall fetch fill filter finalize find finish fire fix flag flatten flip float flush fold follow force
+    format forward free freeze gate generalise generalize generate get give group guarantee guard handle hardcode harden hash help hide
+    highlight hoist honor honour hook identify ignore implement import impose improve include incorporate increase increment indent
+    index infer inform inherit initialise initialize initiate inject inline insert inspect install instantiate instrument integrate
+    intercept interpret introduce invalidate invert invoke isolate join keep kill label launch leave let lift limit linearize link list
+    load localize lock log look loosen lower maintain make mangle map mark mask match measure memoize mention merge migrate minimize
+    mirror mock modernize modify monitor mount move multiply mute narrow negate nest normalise normalize notify nudge obey obtain offer
+    omit open opt optimise optimize order organize output overhaul overload override overwrite own pack pad page paginate parallelise
+    parallelize parametrize parse partition pass patch pause peek perform permit persist pick pin pipe place point polish poll populate
+    port postpone prefer prefix prepare prepend preserve prevent print process produce prohibit promote prompt propagate protect provide
+    prune publish pull push put qualify query queue quote raise randomize rate reach read readd reapply rearrange reassign rebase
+    rebuild recalculate reclaim recognize recompute reconnect record recover recreate rectify redirect reduce reenable refactor refer
+    reference refine reflect reformat refresh refuse register reimplement reinstate reintroduce reject relabel relax release reload
+    relocate rely remove rename render reorder reorganize repair repeat rephrase replace repoint report reposition represent repurpose
+    request require rescue reserve reset reshape resize resolve respect restore restrict restructure restyle resume retain rethrow
+    retrieve retry return reuse revert review revise reword rework rewrite rotate round route run sample sandbox sanitize save scaffold
+    scale scan schedule scope scroll search secure seed select send separate serialise serialize serve set share ship shorten show
+    shrink shuffle sign signal silence simplify skip slice solve sort spawn specialise specialize specify speed spell splice split
+    stabilise stabilize stage standardize start stash step stop store stream streamline strengthen strip stub style subscribe substitute
+    subtract suggest sum summarise summarize supply support suppress swap switch sync synchronise synchronize tag take target tell
+    template terminate test throw tidy tie tighten time toggle tolerate touch trace track train transform translate treat trigger trim
+    truncate try tune turn tweak type typeset unblock uncomment undo unify uninstall unmute unpack unquote unregister unroll unset
+    unskip unsubscribe unwrap update upgrade upload use utilise utilize validate vectorize vendor verify view virtualize visit wait warn
+    watch weaken whitelist widen wire work wrap write yield zero zip
     """,
     )
 )

@@ -122,12 +122,12 @@ def hole(text: str, shape: Shape, *, draws: random.Random, max_lines: int) -> tu
         return min(first, second), max(first, second)
     index = draws.randrange(len(lines))
     start, end = lines[index]
-    indented = start + len(text[start:end]) - len(text[start:end].lstrip())
+    indented, written = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     if shape == "block":
         last = min(index + draws.randint(1, max_lines), len(lines)) - 1
         return indented, lines[last][1]
     # Half of the time the whole line is asked for, else what follows a character typed in it.
-    return (indented if draws.random() < 0.5 else draws.randrange(indented, end)), end
+    return (indented if draws.random() < 0.5 else draws.randrange(indented, written)), end
 
 
 def _draws(bench: Bench, origin: Origin, window: str) -> random.Random:

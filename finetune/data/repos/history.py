@@ -65,7 +65,8 @@ def _log(store: Store, commit: str, limit: int | None) -> Iterator[Commit]:
         line = token.removeprefix(b"\n")
         if line.startswith(b":"):  # a delta; a commit begins with its id
             assert found is not None
-            found.deltas.append(Delta(*line[1:].decode().split(), printable_path(next(tokens))))
+            old_mode, new_mode, before, after, status = line[1:].decode().split()
+            found.deltas.append(Delta(old_mode, new_mode, before, after, status, printable_path(next(tokens))))
             continue
         if found:
             yield found

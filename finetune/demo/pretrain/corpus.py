@@ -77,10 +77,10 @@ class Seen:
     def reason(self, text: str) -> str | None:
         """Why this text is a copy, or None; then it is remembered."""
         flat = [line.strip() for line in text.split("\n")]
-        whole = _digest("\n".join(flat))
+        whole = digest("\n".join(flat))
         if whole in self.files:
             return "duplicate"
-        long_lines = [_digest(line) for line in flat if len(line) >= MIN_COMMON_LINE and not line.startswith(("#", "//", "*", "/*"))]
+        long_lines = [digest(line) for line in flat if len(line) >= MIN_COMMON_LINE and not line.startswith(("#", "//", "*", "/*"))]
         common = sum(line in self.lines for line in long_lines)
         if common > NEAR * len(long_lines):
             return "near-duplicate"
@@ -89,7 +89,7 @@ class Seen:
         return None
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
@@ -112,7 +112,7 @@ def _share(chosen: list[Package], raw: Path, limits: Limits, *, used: Counter[st
 
 def _files(folder: Path, package: Package, tally: Counter[str]) -> Iterator[File]:
     paths = [path for path in folder.rglob("*") if path.suffix in LANGUAGES and path.is_file()]
-    for path in sorted(paths, key=lambda path: _digest(str(path.relative_to(folder)))):
+    for path in sorted(paths, key=lambda path: digest(str(path.relative_to(folder)))):
         inside = _inner(path.relative_to(folder), package)
         language = LANGUAGES[path.suffix]
         family = "JavaScript" if language == "TypeScript" else language

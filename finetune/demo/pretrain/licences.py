@@ -38,6 +38,20 @@ def licence(folder: Path, ecosystem: str) -> str:
             return _debian_licence(folder)
 
 
+def version(folder: Path, ecosystem: str) -> str:
+    """The version of an unpacked package."""
+    archives = folder.with_name(folder.name + ".archives")
+    match ecosystem:
+        case "pypi":
+            return str(HeaderParser().parsestr(next(folder.glob("*.dist-info/METADATA")).read_text(errors="replace"))["Version"])
+        case "npm":
+            return str(json.loads((folder / "package" / "package.json").read_text())["version"])
+        case "deb":
+            return next(archives.glob("*.deb")).name.split("_")[1].replace("%3a", ":")
+        case _:
+            return re.search(r"^Version: (.*)$", next(archives.glob("*.dsc")).read_text(), re.MULTILINE)[1]
+
+
 def permissive(expression: str) -> bool:
     """Whether the whole expression, or one side of an `or`, asks for no more than a notice."""
     sides = re.split(r"\bor\b", expression, flags=re.IGNORECASE)

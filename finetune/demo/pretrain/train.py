@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 import torch.distributed as dist
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 

@@ -1,0 +1,157 @@
+"""Make the embedded base model again, step by step; every step reads what the one before left in --work.
+
+    python -m finetune.demo.pretrain fetch --work FOLDER     packages through pip, npm and apt
+    python -m finetune.demo.pretrain corpus --work FOLDER    files worth learning from
+    python -m finetune.demo.pretrain rows --work FOLDER      tokenizer and rows of tokens
+    python -m finetune.demo.pretrain train --work FOLDER     by the clock; goes on where it was stopped
+    python -m finetune.demo.pretrain export --work FOLDER    the newest checkpoint as a model folder
+    python -m finetune.demo.pretrain measure --work FOLDER   measurement.json
+    python -m finetune.demo.pretrain card --work FOLDER      README.md of the model
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from finetune.demo.pretrain import card, fetch, licences
+from finetune.errors import DataError, FinetuneError
+from finetune.files import write_atomic, write_json
+
+HERE = Path(__file__).parent
+
+
+class Work(NamedTuple):
+    """Where a run keeps what it makes, and where the model goes."""
+
+    folder: Path
+    out: Path
+    recipe: dict[str, Any]
+
+
+def run_fetch(work: Work) -> None:
+    """Downloads every package and refuses one whose licence is not permissive."""
+    wanted = fetch.packages()
+    for package, fault in fetch.fetch_all(work.folder / "raw", wanted):
+        if fault:
+            raise DataError(f"packages.yaml: {package.name} could not be fetched ({fault}); try again, or take the line out")
+        found = licences.licence(fetch.folder_of(work.folder / "raw", package), package.ecosystem)
+        if not licences.permissive(found):
+            raise DataError(f"packages.yaml: {package.name} says its licence is {found!r}, which is not permissive; take the line out")
+        _say(f"{package.ecosystem:10} {package.name} ({found})")
+
+
+def run_corpus(work: Work) -> None:
+    """Chooses the files."""
+    from finetune.demo.pretrain.corpus import Limits, write_corpus
+
+    section = work.recipe["corpus"]
+    limits = Limits(section["package_bytes"], section["language_bytes"])
+    tally = write_corpus(work.folder / "raw", fetch.packages(), limits, out=work.folder / "corpus")
+    write_json(work.folder / "corpus" / "tally.json", dict(tally))
+
+
+def run_rows(work: Work) -> None:
+    """Trains the tokenizer and packs the rows."""
+    from finetune.demo.pretrain.pack import Mix
+    from finetune.demo.pretrain.prepare import Plan, make_rows, make_tokenizer
+
+    corpus, tokenizer = work.folder / "corpus", work.folder / "tokenizer"
+    make_tokenizer(corpus, tokenizer, **work.recipe["tokenizer"])
+    plan, mix = Plan(**work.recipe["rows"]), Mix(**work.recipe["mix"])
+    for name, count in make_rows(corpus, tokenizer, work.folder / "rows", plan=plan, mix=mix):
+        _say(f"{name}: {count} rows")
+
+
+def run_train(work: Work) -> None:
+    """Trains until the minutes are over."""
+    from finetune.demo.pretrain.processes import train_everywhere
+    from finetune.demo.pretrain.train import Schedule
+
+    schedule = Schedule(**work.recipe["schedule"])
+    train_everywhere(work.recipe["model"], schedule, rows=work.folder / "rows", folder=work.folder / "run")
+
+
+def run_export(work: Work) -> None:
+    """Writes the model folder."""
+    import torch
+
+    from finetune.demo.pretrain.export import export
+    from finetune.demo.pretrain.train import new_model
+
+    model = new_model(work.recipe["model"], work.recipe["schedule"]["seed"])
+    model.load_state_dict(torch.load(work.folder / "run" / "weights.pt")["model"])
+    export(model, work.folder / "tokenizer", work.out)
+
+
+def run_measure(work: Work) -> None:
+    """Measures the model folder on the held-out packages."""
+    from finetune.demo.pretrain import measure
+    from finetune.demo.pretrain.prepare import read_corpus
+
+    loaded = measure.load(work.out)
+    files = read_corpus(work.folder / "corpus" / "held_out.jsonl")
+    table: dict[str, object] = {"bits_per_byte": measure.bits_per_byte(loaded, measure.sample(files, work.recipe["measure"]["read"]))}
+    for shape in measure.LIMITS:
+        chosen = measure.sample(files, work.recipe["measure"][shape])
+        table[shape] = measure.fill(loaded, measure.holes(loaded, chosen, shape), shape)
+    write_json(work.out / "measurement.json", table)
+
+
+def run_card(work: Work) -> None:
+    """Writes the model card from the packages, the recipe, the run's log and the measurement."""
+    tally = json.loads((work.folder / "corpus" / "tally.json").read_text())
+    lines = (work.folder / "run" / "metrics.jsonl").read_text().splitlines()
+    facts = card.Facts(
+        recipe=work.recipe,
+        packages=fetch.packages(),
+        tally=tally,
+        log=[json.loads(line) for line in lines],
+        measured=json.loads((work.out / "measurement.json").read_text()),
+    )
+    write_atomic(work.out / "README.md", card.card(facts))
+
+
+STEPS: dict[str, Callable[[Work], None]] = {
+    "fetch": run_fetch,
+    "corpus": run_corpus,
+    "rows": run_rows,
+    "train": run_train,
+    "export": run_export,
+    "measure": run_measure,
+    "card": run_card,
+}
+
+
+def main() -> int:
+    """One step; 2 for a mistake of the user's."""
+    parser = argparse.ArgumentParser(prog="python -m finetune.demo.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything the steps make, a few GB")
+    parser.add_argument("--out", type=Path, default=HERE.parent, help="the model folder")
+    parser.add_argument("--recipe", type=Path, default=HERE / "recipe.yaml")
+    parser.add_argument("--minutes", type=float, help="the training's length by the clock")
+    given = parser.parse_args()
+    recipe = yaml.safe_load(given.recipe.read_text())
+    if given.minutes:
+        recipe["schedule"]["minutes"] = given.minutes
+    try:
+        STEPS[given.step](Work(given.work.resolve(), given.out.resolve(), recipe))
+    except FinetuneError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""One training process a core; they meet over loopback alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from finetune.demo.pretrain.train import Run, Schedule, new_model
+
+
+class Job(NamedTuple):
+    """What every process is told."""
+
+    shape: dict[str, int]
+    schedule: Schedule
+    rows: Path
+    folder: Path
+    processes: int
+
+
+def train_everywhere(shape: dict[str, int], schedule: Schedule, *, rows: Path, folder: Path, processes: int = 2) -> None:
+    """Trains in `folder` until the minutes are over; goes on from the checkpoint that is there. SIGTERM saves and ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meeting = folder / "rendezvous"
+    meeting.unlink(missing_ok=True)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    started = multiprocessing.spawn(_train, args=(Job(shape, schedule, rows, folder, processes),), nprocs=processes, join=False)
+    assert started is not None
+    # The first process saves a checkpoint when it is told to stop and tells the others.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(started.processes[0].pid, signal.SIGTERM))
+    while not started.join():
+        pass
+    meeting.unlink(missing_ok=True)
+
+
+def _train(rank: int, job: Job) -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    dist.init_process_group("gloo", init_method=f"file://{job.folder / 'rendezvous'}", rank=rank, world_size=job.processes)
+    run = Run(new_model(job.shape, job.schedule.seed), job.schedule, job.folder)
+    run.resume()
+    stable, final, valid = (np.load(job.rows / f"{name}.npy") for name in ("stable", "final", "valid"))
+    run.train(stable, final, valid)
+    dist.destroy_process_group()
