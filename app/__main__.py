@@ -14,7 +14,6 @@ from finetune.errors import EvaluateError, FinetuneError
 from finetune.run import Run, load_run
 
 _PORTS = range(7860, 7960)  # where gradio pages are looked for
-
 _HIGHEST_PORT = 65535
 
 
@@ -46,7 +45,7 @@ def serve(options: argparse.Namespace) -> None:
     from app.heldout import longest_answer, questions
     from finetune.generate import open_completer
 
-    page = ui.playground(open_completer(runs), title=_title(runs), holes=questions(runs[0]), longest=longest_answer(base))
+    page = ui.playground(open_completer(runs), title=_title(runs), holes=questions(runs[0], base), longest=longest_answer(base))
     url = ui.open_page(page, host=options.host, port=port, auth=auth)
     _say(f"the playground is at {url}  (Ctrl+C ends it)")
     page.block_thread()

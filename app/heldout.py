@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain, zip_longest
+
 from app.view import Question
-from finetune.base import BaseFolder, read_base
+from finetune.base import BaseFolder
 from finetune.data.render import Encoder
-from finetune.data.store import read_heldout
+from finetune.generate import heldout_files, heldout_holes, prompt_limit
 from finetune.run import Run
-from finetune.tasks import Hole, draw_holes, fit, prompt_of
+from finetune.tasks import prompt_of
 
 HOLES = 8  # of each kind: enough to choose from, few enough to read
 _LONGEST_ANSWER = 512
@@ -18,20 +21,14 @@ def longest_answer(base: BaseFolder) -> int:
     return _LONGEST_ANSWER if base.context_length is None else min(_LONGEST_ANSWER, base.context_length // 2)
 
 
-def questions(run: Run) -> list[Question]:
-    """Holes of each kind that the run measures, cut to what its base can read beside the longest answer."""
-    base = read_base(run.recipe.model)
-    encoder = Encoder(base.tokenizer, base.family)
-    files = read_heldout(run.data / "heldout.jsonl")
-    limit = base.context_length and base.context_length - longest_answer(base)
-
-    def short(hole: Hole) -> bool:
-        return len(encoder.text(hole.truth)) <= run.recipe.evaluate.max_new_tokens
-
-    found = []
-    for kind in run.recipe.evaluate.holes:
-        for hole in draw_holes(files, kind, count=HOLES, seed=run.recipe.seed, accept=short):
-            name = f"{hole.origin.path}: {kind} from line {hole.prefix.count(chr(10)) + 1}"
-            fitted = fit(hole, encoder, limit=limit) if limit else hole
-            found.append(Question(prompt_of(fitted, base.family), truth=hole.truth, name=name))
-    return found
+def questions(run: Run, base: BaseFolder) -> list[Question]:
+    """The first holes that an evaluation of the run measures, one of each kind in turn."""
+    few = run.recipe.evaluate.model_copy(update={"items": HOLES})
+    run = replace(run, recipe=run.recipe.model_copy(update={"evaluate": few}))
+    by_kind = heldout_holes(heldout_files(run), run, Encoder(base.tokenizer, base.family), limit=prompt_limit(run, base))
+    in_turn = chain.from_iterable(zip_longest(*by_kind.values()))
+    return [
+        Question(prompt_of(hole, base.family), truth=hole.truth, name=f"{hole.origin.path}: a {hole.kind}")
+        for hole in in_turn
+        if hole is not None
+    ]

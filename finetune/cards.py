@@ -141,7 +141,7 @@ def _origin(facts: Facts) -> str:
         ("adapter weights (SHA-256)", facts.adapter_digest),
         ("model family", facts.base.family.name),
     ]
-    return f"{form}, trained by octotune on the code of one organisation.\n\n{_table(('', ''), rows)}"
+    return f"{form}, trained with octotune on the repositories named below.\n\n{_table(('', ''), rows)}"
 
 
 def _training(facts: Facts) -> str:

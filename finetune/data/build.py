@@ -113,8 +113,8 @@ def _changes(recipe: Recipe, repositories: Iterable[Repository], harvest: Harves
             yield item
         elif item.before in texts or item.after in texts:
             tally.drop(item.origin, "held_out_text")
-        elif _was_renamed(item.origin, harvest.paths) and (item.origin.repo, PurePosixPath(item.origin.path).name) in names:
-            # A path that is gone may be where a held-out file was before it moved: its history would give the file away.
+        elif _is_gone(item.origin, harvest.paths) and (item.origin.repo, PurePosixPath(item.origin.path).name) in names:
+            # The readers follow renames they are sure of; of the others, the history could give a held-out file away.
             tally.drop(item.origin, "held_out_before_a_move")
         else:
             yield item
@@ -141,7 +141,7 @@ def _noted(files: Iterable[SourceFile], harvest: Harvest) -> Iterator[SourceFile
         yield file
 
 
-def _was_renamed(origin: Origin, paths: set[tuple[str, str]]) -> bool:
+def _is_gone(origin: Origin, paths: set[tuple[str, str]]) -> bool:
     return (origin.repo, origin.path) not in paths
 
 

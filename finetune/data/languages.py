@@ -35,13 +35,13 @@ USUAL = {
 
 XML = r"\A\s*<(?:\?xml|!DOCTYPE|TS\b|tileset|[\w:.-]+\s+xmlns)"
 CXX = (
-    r"^\s*(?:template\s*<|(?:public|private|protected)\s*:|namespace\b|using\s+[\w:]+|class\s+\w+[\w\s:]*[{;:]"
+    r"^[ \t]*(?:template\s*<|(?:public|private|protected)\s*:|namespace\b|using\s+[\w:]+|class[ \t]+\w+[\w \t]{0,80}\n?[{;:]"
     r"|#\s*include\s*<(?:c?string|vector|map|memory|iostream|algorithm|functional|utility|type_traits|optional|c(?:std\w+|math))>"
-    r"|.*\bstd::|.*\b(?:constexpr|noexcept|nullptr|static_cast|dynamic_cast)\b)"
+    r")|\bstd::\w|\b(?:constexpr|noexcept|nullptr|static_cast|dynamic_cast)\b"
 )
-OBJECTIVE_C = r"^\s*(?:@(?:interface|implementation|protocol|property|class|import|end)\b|#import\s+[\"<])"
-PROLOG = r"^[^#\n%]*:-|^\s*%"
-RAKU = r"^\s*(?:use\s+v6|unit\s+(?:module|class)|(?:my|our|has)\s+(?:class|role|grammar)|(?:grammar|role)\s+\w+\s*\{)"
+OBJECTIVE_C = r"^[ \t]*(?:@(?:interface|implementation|protocol|property|class|import|end)\b|#import\s+[\"<])"
+PROLOG = r"^[^#\n%]*:-|^[ \t]*%"
+RAKU = r"^[ \t]*(?:use\s+v6|unit\s+(?:module|class)|(?:my|our|has)\s+(?:class|role|grammar)|(?:grammar|role)\s+\w+\s*\{)"
 
 # Per ending: (language, pattern), the first that is found wins; else USUAL.
 LOOKS: dict[str, list[tuple[str, str]]] = {
@@ -51,64 +51,64 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
         ("C++", CXX),
         ("HTML", r"\A\s*<\w"),
         ("SQL", r"^(?:SELECT|INSERT|CREATE|ALTER)\s"),
-        ("Pascal", r"^\s*(?:procedure|function)\s+\w+.*;|^\{\$"),
+        ("Pascal", r"^[ \t]*(?:procedure|function)[ \t]+\w+[^\n]*;|^\{\$"),
         ("BitBake", r"^\w+(?:_\w+)*\s*(?:\?|\+|\?\?|:)?=\s*\""),
-        ("Assembly", r"^\s*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
+        ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
     ],
     ".m": [
-        ("Objective-C", OBJECTIVE_C + r"|^\s*[-+]\s*\(|#\s*include"),
+        ("Objective-C", OBJECTIVE_C + r"|^[ \t]*[-+]\s*\(|#\s*include"),
         ("Mercury", r"^:-\s*module"),
-        ("Wolfram Language", r"\(\*|^\s*\w+\[.*\]\s*:="),
-        ("MATLAB", r"^\s*(?:%|function\b|end\b|\.\.\.)|\.\*|;\s*$"),
+        ("Wolfram Language", r"\(\*|^[ \t]*\w+\[.*\]\s*:="),
+        ("MATLAB", r"^[ \t]*(?:%|function\b|end\b|\.\.\.)|\.\*|;[ \t]*$"),
     ],
     ".mm": [("XML", XML)],
     ".pl": [
         ("Raku", RAKU),
-        ("Perl", r"\A#!.*\bperl|^\s*(?:use\s+(?:strict|warnings|v?5|\w+::)|package\s+[\w:]+\s*;|sub\s+\w+|my\s+[\$@%(])"),
+        ("Perl", r"\A#!.*\bperl|^[ \t]*(?:use\s+(?:strict|warnings|v?5|\w+::)|package\s+[\w:]+\s*;|sub\s+\w+|my\s+[\$@%(])"),
         ("Prolog", PROLOG),
     ],
     ".pm": [("X PixMap", r"/\*\s*XPM"), ("Raku", RAKU)],
-    ".t": [("Raku", RAKU), ("Turing", r"^\s*(?:%|setscreen|var\s+\w+\s*:)|:=")],
+    ".t": [("Raku", RAKU), ("Turing", r"^[ \t]*(?:%|setscreen|var\s+\w+\s*:)|:=")],
     ".ts": [("XML", XML)],
     ".tsx": [("XML", XML)],
     ".rs": [("RenderScript", r"^#pragma\s+(?:version|rs)"), ("XML", XML)],
     ".md": [("GCC Machine Description", r"^\(define_(?:insn|expand|attr|constants)")],
     ".cs": [("Smalltalk", r"^![\w\s]+methodsFor:"), ("C#", r"")],
     ".fs": [
-        ("GLSL", r"^\s*(?:#version|precision|uniform|varying)\s"),
-        ("Forth", r"^: \S+.*;\s*$|^\\ "),
+        ("GLSL", r"^[ \t]*(?:#version|precision|uniform|varying)\s"),
+        ("Forth", r"^: \S+.*;[ \t]*$|^\\ "),
         ("Filterscript", r"#pragma\s+rs"),
     ],
     ".v": [
-        ("Rocq Prover", r"^\s*(?:Require|Theorem|Lemma|Definition|Proof|Inductive|Section)\b"),
-        ("V", r"^(?:pub\s+)?(?:fn|struct|enum)\s+\w+|^module\s+\w+\s*$|^import\s+\w+(?:\.\w+)*\s*$"),
+        ("Rocq Prover", r"^[ \t]*(?:Require|Theorem|Lemma|Definition|Proof|Inductive|Section)\b"),
+        ("V", r"^(?:pub\s+)?(?:fn|struct|enum)\s+\w+|^module\s+\w+[ \t]*$|^import\s+\w+(?:\.\w+)*[ \t]*$"),
     ],
-    ".r": [("Rebol", r"(?i)\bREBOL\s*\["), ("Rez", r"^\s*(?:resource|data)\s+'\w{4}'")],
-    ".sc": [("SuperCollider", r"\{\s*\||\bSynthDef\b|^\s*\w+\s*:\s*\w+\s*\{")],
+    ".r": [("Rebol", r"(?i)\bREBOL\s*\["), ("Rez", r"^[ \t]*(?:resource|data)\s+'\w{4}'")],
+    ".sc": [("SuperCollider", r"\{\s*\||\bSynthDef\b|^[ \t]*\w+\s*:\s*\w+\s*\{")],
     ".d": [("Makefile", r"^[\w./-]+\s*:(?:\s|$).*\\?$"), ("DTrace", r"^#!.*dtrace|^#pragma\s+D\s|^\w*:\w*:\w*:\w*")],
     ".php": [("Hack", r"\A<\?hh")],
     ".hh": [("Hack", r"\A<\?hh")],
-    ".pro": [("Prolog", r"^[^\[#\n]*:-"), ("Proguard", r"^-(?:keep|dontwarn)"), ("IDL", r"(?i)^\s*(?:pro|function)\s+\w+\s*,")],
+    ".pro": [("Prolog", r"^[^\[#\n]*:-"), ("Proguard", r"^-(?:keep|dontwarn)"), ("IDL", r"(?i)^[ \t]*(?:pro|function)\s+\w+\s*,")],
     ".cls": [
-        ("TeX", r"^\s*\\\w"),
+        ("TeX", r"^[ \t]*\\\w"),
         ("VBA", r"^(?:VERSION \d|Attribute VB_|Option Explicit)"),
-        ("OpenEdge ABL", r"(?i)^\s*(?:USING|CLASS)\s[\w.]+.*[:.]\s*$"),
+        ("OpenEdge ABL", r"(?i)^[ \t]*(?:USING|CLASS)\s[\w.]+.*[:.][ \t]*$"),
     ],
-    ".ml": [("Standard ML", r"^\s*(?:structure|signature|functor|fun|datatype)\s+\w+")],
-    ".cl": [("Common Lisp", r"^\s*\((?:defun|in-package|defpackage|defmacro)\b"), ("Cool", r"^\s*class\s+\w+\s+inherits\b")],
+    ".ml": [("Standard ML", r"^[ \t]*(?:structure|signature|functor|fun|datatype)\s+\w+")],
+    ".cl": [("Common Lisp", r"^[ \t]*\((?:defun|in-package|defpackage|defmacro)\b"), ("Cool", r"^[ \t]*class\s+\w+\s+inherits\b")],
     ".html": [("Ecmarkup", r"<emu-(?:alg|clause|grammar)")],
     ".asc": [("Public Key", r"\A-----BEGIN")],
-    ".spec": [("Python", r"^\s*(?:a|exe|coll)\s*=\s*\w+\("), ("Ruby", r"^\s*(?:describe|require)\b")],
+    ".spec": [("Python", r"^[ \t]*(?:a|exe|coll)\s*=\s*\w+\("), ("Ruby", r"^[ \t]*(?:describe|require)\b")],
     ".cgi": [("Python", r"\A#!.*python"), ("Shell", r"\A#!.*\b(?:ba|z|k)?sh\b")],
     ".tpl": [("Go Template", r"\{\{-?\s*(?:\.|range|if|define|template|include|with)\b")],
     ".st": [("StringTemplate", r"^\w+\([\w,\s]*\)\s*::=|<[\w.]+>"), ("Smalltalk", r"")],
-    ".s": [("Assembly", r"(?i)^\s*(?:global|section|extern)\s+\.?\w+")],
+    ".s": [("Assembly", r"(?i)^[ \t]*(?:global|section|extern)\s+\.?\w+")],
     ".plist": [("OpenStep Property List", r"\A\s*\{")],
     ".workflow": [("XML", XML)],
-    ".frag": [("JavaScript", r"^\(function|^\s*\$\(|^\s*(?:var|let|const)\s")],
+    ".frag": [("JavaScript", r"^\(function|^[ \t]*\$\(|^[ \t]*(?:var|let|const)\s")],
     ".for": [("Forth", r"^: \S+")],
     ".yy": [("JSON", r"\A\s*\{")],
-    ".lsp": [("NewLisp", r"^\s*\(define\b")],
+    ".lsp": [("NewLisp", r"^[ \t]*\(define\b")],
     ".json": [],
 }
 # Plain text by its name alone, beside those linguist lists.

@@ -35,7 +35,13 @@ class _Draft(NamedTuple):
 
 
 def mine(items: Iterable[Item], miners: Sequence[Miner], bench: Bench, *, learn: Learn, tally: Tally) -> Iterator[Mined]:
-    """Every sample the miners make of the items, at most a row long. An item without any is dropped with the first reason given."""
+    """Every sample the miners make of the items, at most a row long.
+
+    An item without any is dropped with the first reason given; without miners every item is kept, for measuring.
+    """
+    if not miners:
+        tally.kept += sum(1 for _ in items)
+        return
     remaining = iter(items)
     while chunk := [*islice(remaining, CHUNK)]:
         yield from _mine_chunk(chunk, miners, bench, learn=learn, tally=tally)
@@ -82,4 +88,4 @@ def _count(chunk: Sequence[Item], made: dict[int, int], reasons: dict[int, str],
         if made[index]:
             tally.kept += 1
         else:
-            tally.drop(item.origin, reasons.get(index, "no_miner"))
+            tally.drop(item.origin, reasons[index])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.cards import Facts, write_card
+from finetune.cards import READABLE, Facts, public_name, write_card
 from finetune.errors import ExportError
 from finetune.export.checkpoint import check_no_paths
 from finetune.export.tools import Workshop
@@ -46,10 +46,10 @@ def export(recipe: Recipe) -> MergeReport:
         with staged_folder(run.export) as folder, Workshop(run, base) as tools:
             report = recipe.export(tools, folder)
             write_card(folder, Facts(base, recipe, report, digest, _json(run, "build"), _json(run, "evaluate")))
-            check_no_paths(folder, tools.private)
-            model = {"name": base.name, "revision": base.revision, "digest": base.digest}
+            model = {"name": public_name(base), "revision": base.revision, "digest": base.digest}
             write_json(folder / "merge_report.json", {**asdict(report), "model": model, "adapter_digest": digest, **tools.notes})
-            (folder / "merge_report.json").chmod(0o644)
+            (folder / "merge_report.json").chmod(READABLE)
+            check_no_paths(folder, tools.private)
         tools.failed.unlink(missing_ok=True)
         notes["inputs"] = {"base": base.digest, "adapter": digest}
     return report

@@ -18,7 +18,7 @@ from finetune.export import figures
 from finetune.exporters import Losses
 from finetune.files import write_atomic
 from finetune.methods import load_adapter
-from finetune.model import load_model
+from finetune.model import load_model, on_cpu
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
 
@@ -110,7 +110,7 @@ def _merged_model(folder: Path) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     size = sum(path.stat().st_size for path in weight_files(folder))
-    fits = cuda.is_available() and cuda.mem_get_info()[0] > 1.3 * size
+    fits = not on_cpu() and cuda.mem_get_info()[0] > 1.3 * size
     auto: Any = AutoModelForCausalLM
     model, found = auto.from_pretrained(
         folder, dtype="auto", local_files_only=True, device_map={"": "cuda:0" if fits else "cpu"}, output_loading_info=True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, weight_files
 from finetune.errors import ExportError
-from finetune.model import quantization_config, resolve_dtype
+from finetune.model import on_cpu, quantization_config, weight_dtype
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
 
@@ -54,9 +54,8 @@ class BaseWeights:
         import torch
         from transformers.pytorch_utils import Conv1D
 
-        gpu = torch.cuda.is_available()
-        self.device = torch.device("cuda" if gpu else "cpu")
-        self.dtype = resolve_dtype(section, gpu=gpu)
+        self.device = torch.device("cpu" if on_cpu() else "cuda")
+        self.dtype = weight_dtype(section)
         self._model = _skeleton(base, self.dtype)
         self.tied: Mapping[str, str] = dict(self._model.all_tied_weights_keys)
         self.architecture = type(self._model).__name__

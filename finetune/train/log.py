@@ -74,7 +74,8 @@ class Final(NamedTuple):
 
 def summary(lines: Sequence[LogLine]) -> Final:
     """The end of a training that logged at least one step."""
-    losses = [line.loss for line in lines if line.loss is not None][-10:]
+    losses = [line.loss for line in lines if line.loss is not None]
+    losses = losses[-max(1, min(10, len(losses) // 5)) :]
     held_out = [line.valid_loss for line in lines if line.valid_loss is not None]
     before, after = (held_out[0], held_out[-1]) if held_out else (None, None)
     return Final(sum(losses) / len(losses), after, before, lines[-1].tokens, lines[-1].seconds)

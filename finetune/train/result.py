@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Losses are nats per learnt token: `loss` over the last ten logged steps, `valid_loss` on held-out rows at the end,
+    """Losses are nats per learnt token: `loss` over the last fifth of the logged steps, at most ten of them, `valid_loss` on held-out rows at the end,
     `valid_loss_before` at the start (the base model, as an adapter begins without effect); None without held-out rows.
     `tokens` went through the model, `trainable` of `total` numbers were trained, `share` of the linear weights has an adapter.
     """

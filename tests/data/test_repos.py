@@ -13,6 +13,7 @@ from finetune.errors import DataError
 from finetune.records import SourceFile
 
 IDENTITY = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"]
+MIT = (Path(__file__).parent / "texts" / "mit.txt").read_text()
 CODE = "def double(x):\n    return 2 * x\n"
 
 
@@ -183,10 +184,13 @@ def test_reading_leaves_the_users_repository_as_it_was(odd):
 
 def test_many_blobs_and_a_reader_that_stops_early_do_not_hang(make_repository):
     # 3,000 ids are far more than a pipe holds, and so is what git answers.
-    folder = make_repository([("Many", {f"f{i}.py": f"x = {i}\n" * 200 for i in range(3000)})])
+    folder = make_repository([("Start", {"a.py": "a = 1\n"})])
+    blobs = [f"M 100644 inline f{i}.py\ndata {len(f'x = {i:04}') * 200}\n" + f"x = {i:04}" * 200 + "\n" for i in range(3000)]
+    head = "commit refs/heads/main\ncommitter Test <test@localhost> 0 +0000\ndata 4\nMany\nfrom refs/heads/main^0\n"
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=(head + "".join(blobs)).encode(), check=True)
     repository = open_repository(str(folder), "HEAD")
-    assert next(read_files(repository, Tally())).origin.path == "f0.py"
-    assert sum(1 for _ in read_files(repository, Tally())) == 3000
+    assert next(read_files(repository, Tally())).origin.path == "a.py"
+    assert sum(1 for _ in read_files(repository, Tally())) == 3001
 
 
 def test_a_repository_is_named_after_its_remote_so_that_clones_agree(make_repository):
@@ -252,23 +256,12 @@ def test_a_path_with_odd_characters_is_opened(make_repository, tmp_path):
 
 
 def test_each_file_carries_the_licence_it_falls_under(make_repository):
-    mit = (
-        "MIT License\n\nCopyright (c) 2024 Someone\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this "
-        'software and associated documentation files (the "Software"), to deal in the Software without restriction, including without '
-        "limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to "
-        "permit persons to whom the Software is furnished to do so, subject to the following conditions:\n\nThe above copyright notice and "
-        "this permission notice shall be included in all copies or substantial portions of the Software.\n\n"
-        'THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF '
-        "MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE "
-        "FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN "
-        "CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.\n"
-    )
     folder = make_repository(
         [
             (
                 "Licences",
                 {
-                    "LICENSE": mit,
+                    "LICENSE": MIT,
                     "a.py": "a = 1\n",
                     "deep/er/b.py": "b = 1\n",
                     "own/COPYING": "All rights reserved. Ask us.\n",

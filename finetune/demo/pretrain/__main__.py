@@ -1,12 +1,12 @@
 """Make the embedded base model again, step by step; every step reads what the one before left in --work.
 
-    python -m finetune.demo.pretrain fetch --work FOLDER     packages through pip, npm and apt
-    python -m finetune.demo.pretrain corpus --work FOLDER    files worth learning from
-    python -m finetune.demo.pretrain rows --work FOLDER      tokenizer and rows of tokens
-    python -m finetune.demo.pretrain train --work FOLDER     by the clock; goes on where it was stopped
-    python -m finetune.demo.pretrain export --work FOLDER    the newest checkpoint as a model folder
-    python -m finetune.demo.pretrain measure --work FOLDER   measurement.json
-    python -m finetune.demo.pretrain card --work FOLDER      README.md of the model
+python -m finetune.demo.pretrain fetch --work FOLDER     packages through pip, npm and apt
+python -m finetune.demo.pretrain corpus --work FOLDER    files worth learning from
+python -m finetune.demo.pretrain rows --work FOLDER      tokenizer and rows of tokens
+python -m finetune.demo.pretrain train --work FOLDER     by the clock; goes on where it was stopped
+python -m finetune.demo.pretrain export --work FOLDER    the newest checkpoint as a model folder
+python -m finetune.demo.pretrain measure --work FOLDER   measurement.json
+python -m finetune.demo.pretrain card --work FOLDER      README.md of the model
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ STEPS: dict[str, Callable[[Work], None]] = {
 
 def main() -> int:
     """One step; 2 for a mistake of the user's."""
-    parser = argparse.ArgumentParser(prog="python -m finetune.demo.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m finetune.demo.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--work", type=Path, required=True, help="folder for everything the steps make, a few GB")
     parser.add_argument("--out", type=Path, default=HERE.parent, help="the model folder")

@@ -65,7 +65,9 @@ def bits_per_byte(loaded: Loaded, files: Sequence[File]) -> dict[str, dict[str, 
     The model reads each file alone after one end token, without a path; xz -9 gets all the files of a line joined, in the same order.
     """
     bits = {id(file): _file_bits(loaded, file.text) for file in files}
-    groups = {"all": list(files)} | {language: [f for f in files if f.language == language] for language in sorted({f.language for f in files})}
+    groups = {"all": list(files)} | {
+        language: [f for f in files if f.language == language] for language in sorted({f.language for f in files})
+    }
     table = {}
     for name, own in groups.items():
         content = "".join(file.text for file in own).encode()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
+from finetune.demo.pretrain.attention import register
 from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD
 
 Step = Callable[[Tensor], Tensor]
@@ -65,6 +66,7 @@ def new_model(shape: dict[str, int], seed: int) -> Starcoder2ForCausalLM:
         residual_dropout=0.0,
         embedding_dropout=0.0,
         attention_dropout=0.0,
+        attn_implementation=register(),
     )
     return Starcoder2ForCausalLM(config)
 
@@ -92,9 +94,10 @@ def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimiz
 
 def loss_of(model: Starcoder2ForCausalLM, ids_BT: Tensor) -> Tensor:
     """Mean nats per token over everything but padding; pad is a token of its own, so no real token is hidden by it."""
-    hidden_BTH = model.model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
+    hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits_BTV = model.lm_head(hidden_BTH)
-    targets_BT = ids_BT[:, 1:]
+    # The last token has nothing to foretell; it stays in so that lengths stay a multiple of 128, which the products like.
+    targets_BT = nn.functional.pad(ids_BT[:, 1:], (0, 1), value=FIM_PAD)
     return nn.functional.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=FIM_PAD)
 
 

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.data import filters
+from finetune.data.filters import (
+    FILTERS,
+    DataFormat,
+    EncodedData,
+    Filter,
+    Generated,
+    LongLines,
+    LowAlphabetic,
+    PlainText,
+    TooLarge,
+    TooManyLines,
+    Vendored,
+    default_filters,
+    keep,
+)
+from finetune.data.tally import Tally
+from finetune.records import Change, Origin, SourceFile
+
+
+def file(text: str = "x = 1\n", path: str = "a.py", language: str = "Python") -> SourceFile:
+    return SourceFile(Origin("repo", "commit", path), language, text)
+
+
+def change(before: str, after: str, path: str = "a.py") -> Change:
+    return Change(Origin("repo", "commit", path), "Python", "Message", before, after)
+
+
+def noise(size: int) -> bytes:
+    return b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(size // 32 + 1))[:size]
+
+
+LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
+    (TooLarge(max_bytes=10), file("ü" * 5), file("ü" * 5 + "x"), "too_large"),
+    (TooManyLines(max_lines=3), file("a\n" * 3), file("a\n" * 4), "too_many_lines"),
+    (TooManyLines(max_lines_of_data=3), file("a\n" * 3, "a.json", "JSON"), file("a\n" * 4, "a.json", "JSON"), "too_many_lines"),
+    (TooManyLines(max_lines_of_data=3), file("a\n" * 4, "pom.xml", "Maven POM"), file("a\n" * 4, "a.yaml", "YAML"), "too_many_lines"),
+    (LongLines(), file("x" * 1000 + "\n" * 20), file("x" * 1001 + "\n" * 20), "long_lines"),
+    (LongLines(), file(("x" * 99 + "\n") * 9), file(("x" * 100 + "\n") * 9), "long_lines"),
+    (LongLines(), file("x" * 100), file("x" * 101), "long_lines"),
+    (LongLines(), file("x\n" + "y" * 198 + "\n"), file("x" * 1001), "minified"),
+    (LongLines(), file("x" * 1001, "a.md", "Markdown"), file("x" * 100_001, "a.md", "Markdown"), "long_lines"),
+    (LowAlphabetic(), file("a123"), file("a1234"), "low_alphabetic"),
+    (LowAlphabetic(), file("# Größe 10\n"), file("1, 2, 3,\n" * 9), "low_alphabetic"),
+    (EncodedData(), file("a b c " * 900 + "Q" * 1024), file("a b c " * 900 + "Q" * 1025), "encoded_data"),
+    (EncodedData(), file("a b c d e " * 10 + "Q" * 100), file("a b c d e " * 10 + "Q" * 101), "encoded_data"),
+    (EncodedData(), file("0x01, 0x02, 0x03"), file("x = {" + "0x01, 0x0f, " * 40 + "}"), "encoded_data"),
+    (EncodedData(), file("dead beef"), file("00 01 02 03 04 05 06 07\n" * 8), "encoded_data"),
+    (EncodedData(), file(r"'\u00e4\u00f6' is ä and ö"), file(r"'\u0001\u0002" + r"\u0003" * 40 + "'"), "encoded_data"),
+    (EncodedData(), file(r"b'\x00\x01'"), file("b'" + r"\x00\xff" * 40 + "'"), "encoded_data"),
+]
+
+
+@pytest.mark.parametrize(("check", "under", "over", "reason"), LIMITS)
+def test_a_limit_keeps_what_is_on_it_and_drops_what_is_past_it(check, under, over, reason):
+    assert check(under) is None
+    assert check(over) == reason
+
+
+VENDORED = [
+    "node_modules/a/index.js", "web/node_modules/a.js", "vendor/github.com/x/y.go", "third_party/zlib/zlib.c", "src/third-party/a.h",
+    "pkg/_vendor/six.py", "externals/a.c", "Godeps/x.go", "ios/Pods/A/a.m", "venv/lib/site-packages/x.py", "static/js/jquery.js",
+    "static/jquery-3.6.0.min.js", "static/bootstrap.bundle.min.js", "lib/react-dom.js", "gradlew", "android/gradlew.bat", "config.guess",
+    "src/sqlite3.c", "stb_image.h", "versioneer.py", ".yarn/releases/yarn-3.cjs",
+]  # fmt: skip
+OWN = [
+    "src/vendoring.py", "vendor.py", "app/vendor_list.ts", "src/node_modules.py", "third_party.md", "src/extern.rs", "src/vue.config.ts",
+    "src/prototype.py", "src/react/hooks.ts", "lib/my-jquery-plugin.js", "src/normalize.go", "missing.py", "src/respond.py", "dist/a.py",
+    "build/rules.bzl", "src/lib/a.c", "external_api.go", "docs/vendor", "src/external_link.rb",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", VENDORED)
+def test_other_peoples_code_is_vendored(path):
+    assert Vendored()(file(path=path)) == "vendored"
+
+
+@pytest.mark.parametrize("path", OWN)
+def test_own_code_is_not_vendored(path):
+    assert Vendored()(file(path=path)) is None
+
+
+def test_a_recipe_can_name_further_vendored_folders():
+    check = Vendored(paths=("lib/imported",))
+    assert check(file(path="lib/imported/a.c")) == "vendored"
+    assert check(file(path="lib/imported_by_us/a.c")) is None
+
+
+GENERATED = [
+    ("package-lock.json", "{}", "generated"), ("sub/yarn.lock", "", "generated"), ("Cargo.lock", "", "generated"), ("go.sum", "", "generated"),
+    ("api/user_pb2.py", "", "generated"), ("api/user_pb2_grpc.pyi", "", "generated"), ("api/user.pb.go", "", "generated"),
+    ("api/user_grpc.pb.go", "", "generated"), ("Form.Designer.cs", "", "generated"), ("a.g.dart", "", "generated"), ("a.snap", "", "generated"),
+    ("src/zz_generated.deepcopy.go", "", "generated"), ("static/app.min.js", "", "minified"), ("static/app.min.css", "", "minified"),
+    ("static/main.chunk.js", "", "minified"), ("static/app.js.map", "{}", "generated"), ("schema_generated.h", "", "generated"),
+    ("a.go", "// Code generated by mockgen. DO NOT EDIT.\npackage a\n", "generated"),
+    ("a.py", "# This file is generated from schema.xml\n", "generated"), ("a.ts", "/* eslint-disable */\n/** @generated */\n", "generated"),
+    ("a.cs", "// <auto-generated>\n", "generated"), ("a.c", "/* A Bison parser, automatically generated */\n", "generated"),
+    ("a.h", "// AUTOGENERATED FILE\n", "generated"), ("a.java", "// Generated by the protocol buffer compiler.\n", "generated"),
+]  # fmt: skip
+WRITTEN = [
+    ("a.py", '"""Writes files that say Code generated."""\n'), ("generate.py", "def generated():\n    pass\n"),
+    ("a.py", "x = 1\n" * 5 + "# Code generated by hand. DO NOT EDIT\n"), ("package.json", "{}"), ("lock.py", ""), ("locks/yarn.lock.md", ""),
+    ("hooks.go.tmpl", "// Code generated by `go generate`. DO NOT EDIT.\npackage {{.Package}}\n"), ("admin.js", "let x = 1\n"),
+    ("src/pb.go", "package a\n"), ("a.py", "# do not edit the table below without asking\n"), ("minify.js", "let x = 1\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "text", "reason"), GENERATED)
+def test_what_a_tool_writes_is_generated(path, text, reason):
+    assert Generated()(file(text, path)) == reason
+
+
+@pytest.mark.parametrize(("path", "text"), WRITTEN)
+def test_what_people_write_is_not_generated(path, text):
+    assert Generated()(file(text, path)) is None
+
+
+def test_prose_may_speak_of_generated_files():
+    text = "Commit with an auto-generated message.\n"
+    assert Generated()(file(text, "a.md", "Markdown")) is None
+    assert Generated()(file("<!-- This file is generated. -->\n", "a.md", "Markdown")) == "generated"
+
+
+@pytest.mark.parametrize(
+    ("language", "reason"), [("CSV", "data_format"), ("SVG", "data_format"), ("Python", None), ("YAML", None), ("HTML", None)]
+)
+def test_data_stays_where_people_write_it(language, reason):
+    assert DataFormat()(file(language=language)) == reason
+
+
+def test_plain_text_stays_when_its_name_says_that_it_explains():
+    assert PlainText()(file(path="words.txt", language="Text")) == "plain_text"
+    assert PlainText()(file(path="docs/README.txt", language="Text")) is None
+    assert PlainText()(file(path="words.py")) is None
+
+
+def test_both_versions_of_a_change_are_looked_at():
+    long = "x" * 1001
+    for item in (change(long, "x"), change("x", long)):
+        assert LongLines()(item) == "minified"
+        assert TooLarge(max_bytes=1000)(item) == "too_large"
+        assert EncodedData(max_length=1000)(item) == "encoded_data"
+    assert Generated()(change("# @generated\n", "x = 1\n")) == "generated"
+
+
+def test_keep_counts_the_first_reason_alone():
+    tally = Tally(read=3)
+    items = [file(), file("x" * 2000, "vendor/a.min.js"), file("x" * 2000)]
+    assert list(tally.keep(keep(items, default_filters(), tally))) == items[:1]
+    assert tally.dropped == {"vendored": 1, "minified": 1}
+    assert tally.lost == 0
+
+
+def test_ordinary_code_passes_every_default_filter():
+    with open(filters.__file__, encoding="utf-8") as source:
+        text = source.read()
+    assert [check(file(text)) for check in default_filters()] == [None] * len(default_filters())
+
+
+def test_every_filter_can_be_named_in_a_recipe_and_is_on_by_default():
+    assert {kind for kind, _ in FILTERS} == {check.kind for check in default_filters()}
+
+
+@pytest.mark.parametrize("width", [64, 76, 10_000])
+def test_base64_is_found_however_it_is_wrapped(width):
+    encoded = base64.b64encode(noise(3000)).decode()
+    lines = "\n".join(encoded[place : place + width] for place in range(0, len(encoded), width))
+    assert EncodedData()(file('logo = """\n' + lines + '\n"""\n')) == "encoded_data"
+
+
+@given(st.text(alphabet="09afxQ=/+,\\ \nu.", max_size=400))
+def test_the_quick_look_for_encoded_data_misses_no_base64_and_no_escapes(text):
+    strict = EncodedData(max_length=63)
+    found = any(strict._encoded(text, form) for form in (filters.BASE64, filters.ESCAPES))
+    assert not found or strict(file(text)) == "encoded_data"

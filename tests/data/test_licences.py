@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finetune.data.licences import UNKNOWN, is_licence_file, licence_of_file, licence_of_text, read_scopes
+
+TEXTS = Path(__file__).parent / "texts"
+MIT = (TEXTS / "mit.txt").read_bytes()
+APACHE = (TEXTS / "apache.txt").read_bytes()
+NOTICE = """Copyright (C) 2008 Someone
+
+Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "LICENSE",
+        "LICENSE.txt",
+        "license.md",
+        "LICENCE",
+        "COPYING",
+        "COPYING.LESSER",
+        "sub/LICENSE-MIT",
+        "UNLICENSE",
+        "Licenses.txt",
+        "LICENSE-2.0",
+    ],
+)
+def test_a_licence_file_is_known_by_its_name(path):
+    assert is_licence_file(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["licence.py", "license_checker.go", "LICENSES/MIT.txt", "LICENSES/LICENSE", "README.md", "a/LICENSE/b.py", "no_license"]
+)
+def test_other_names_are_no_licence(path):
+    assert not is_licence_file(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "licence"),
+    [
+        ("# SPDX-License-Identifier: MIT\n", "MIT"),
+        ("/* SPDX-License-Identifier: GPL-2.0-only */\n", "GPL-2.0-only"),
+        ("<!-- SPDX-License-Identifier: Apache-2.0 -->\n", "Apache-2.0"),
+        ("// SPDX-License-Identifier: (MIT OR Apache-2.0) AND BSD-3-Clause\n", "(MIT OR Apache-2.0) AND BSD-3-Clause"),
+        (
+            "# SPDX-License-Identifier: GPL-2.0-or-later WITH Classpath-exception-2.0 and then words\n",
+            "GPL-2.0-or-later WITH Classpath-exception-2.0",
+        ),
+        ("# SPDX-License-Identifier: LicenseRef-Corp see the wiki\n", "LicenseRef-Corp"),
+        ("# SPDX-License-Identifier:\n", None),
+        ("x = 'nothing stated'\n", None),
+        ("license = 'a word in code'\n", None),
+    ],
+)
+def test_a_file_states_its_licence_by_a_tag(line, licence):
+    assert licence_of_text(line + "x = 1\n") == licence
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "".join(f"# {line}\n" for line in NOTICE.split("\n")),
+        "#!/bin/sh\n" + "".join(f"# {line}\n" for line in NOTICE.split("\n")),
+        "".join(f"// {line}\n" for line in NOTICE.split("\n")),
+        "/*\n" + "".join(f" * {line}\n" for line in NOTICE.split("\n")) + " */\n",
+        "<!--\n" + NOTICE + "\n-->\n",
+        '"""\n' + NOTICE + '\n"""\n',
+    ],
+)
+def test_a_notice_in_the_first_comment_is_read_in_any_comment_style(header):
+    assert licence_of_text(header + "\nclass A {}\n") == "Apache-2.0"
+
+
+def test_a_licence_quoted_in_code_is_no_statement():
+    assert licence_of_text("import x\n\nTEXT = '''" + MIT.decode() + "'''\n") is None
+
+
+def test_a_licence_file_without_a_known_text_is_unknown_not_absent():
+    assert licence_of_file("Copyright Corp. All rights reserved.") == UNKNOWN
+    assert licence_of_file(MIT.decode()) == "MIT"
+    assert licence_of_file(APACHE.decode()) == "Apache-2.0"
+
+
+def test_the_nearest_folder_decides():
+    scopes = read_scopes([("LICENSE", MIT), ("a/b/COPYING", APACHE), ("c/LICENSE", b"Ask us first.")])
+    assert [scopes.of(path) for path in ("x.py", "a/x.py", "a/b/c/x.py", "c/x.py")] == ["MIT", "MIT", "Apache-2.0", UNKNOWN]
+    assert read_scopes([("c/LICENSE", MIT)]).of("x.py") is None
+
+
+def test_a_page_about_the_licence_is_no_licence_of_its_folder():
+    assert read_scopes([("LICENSE", MIT), ("docs/license.md", b"# License\n\nSee below.")]).of("docs/a.md") == "MIT"
+
+
+def test_two_licence_files_ask_for_both_unless_their_names_offer_a_choice():
+    assert read_scopes([("LICENSE-MIT", MIT), ("LICENSE-APACHE", APACHE)]).of("a.rs") == "Apache-2.0 OR MIT"
+    assert read_scopes([("LICENSE", MIT), ("COPYING", APACHE)]).of("a.c") == "Apache-2.0 AND MIT"
+    assert read_scopes([("LICENSE", MIT), ("COPYING", MIT)]).of("a.c") == "MIT"
+    assert read_scopes([("LICENSE-MIT", MIT), ("LICENSE-APACHE", b"gone")]).of("a.rs") == f"{UNKNOWN} OR MIT"
