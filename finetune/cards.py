@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from finetune.base import DEMO, BaseFolder
+from finetune.data.licences import UNKNOWN, is_licence_file, licence_of_file
 from finetune.errors import ExportError
 from finetune.exporters import MergeReport
 from finetune.recipe import Recipe
@@ -51,15 +52,21 @@ def public_name(base: BaseFolder) -> str:
 
 
 def licence_of(base: BaseFolder) -> str:
-    """The licence that the base's own card names, else its family's."""
-    path = base.path / "README.md"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    """The licence that the base's own card names, else the known one whose text lies beside it, else its family's."""
+    card = base.path / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
     if text.startswith("---\n"):
         header = yaml.safe_load(text.split("---\n")[1])
         named = header.get("license_name") or header.get("license") if isinstance(header, dict) else None
         if named:
             return str(named)
-    return base.family.licence
+    found = {licence_of_file(path.read_text(encoding="utf-8", errors="replace")) for path in _terms(base) if is_licence_file(path.name)}
+    return found.pop().lower() if len(found) == 1 and UNKNOWN not in found else base.family.licence
+
+
+def _terms(base: BaseFolder) -> list[Path]:
+    """The licence and notice files beside the base's weights."""
+    return sorted(path for path in base.path.iterdir() if path.is_file() and path.name.upper().startswith(_TERMS))
 
 
 def write_terms(folder: Path, base: BaseFolder) -> str:
@@ -68,12 +75,10 @@ def write_terms(folder: Path, base: BaseFolder) -> str:
     A family whose licence has a public address is referred to by it when the base's folder holds no copy.
     """
     licence = licence_of(base)
-    copied = []
-    for path in sorted(base.path.iterdir()):
-        if path.is_file() and path.name.upper().startswith(_TERMS):
-            shutil.copyfile(path, folder / path.name)
-            copied.append(path.name)
-    if not any(not name.upper().startswith("NOTICE") for name in copied):
+    copied = [path.name for path in _terms(base)]
+    for name in copied:
+        shutil.copyfile(base.path / name, folder / name)
+    if all(name.upper().startswith("NOTICE") for name in copied):
         if licence != base.family.licence or base.family.licence_url is None:
             raise ExportError(
                 f"{base.path}: no LICENSE beside the base's weights ({licence}); copy the base model's LICENSE file there and export again"

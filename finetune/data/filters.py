@@ -188,7 +188,7 @@ class LowAlphabetic(Filter):
 
 
 BASE64 = re.compile(r"(?<![a-zA-Z0-9+/\n=])[a-zA-Z0-9+/\n=]{64,}")
-HEX = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}")
+HEX = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:\s*,\s*|\b\s*)){8,}")
 ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4}){8,}")
 
 

@@ -103,7 +103,8 @@ def _steps(run: Run, model: PeftModel, rows: Rows, last: Checkpoint | None) -> t
         return log, None
     trainer = make_trainer(run.recipe, model, rows, staging=staging, fresh=last is None)
     stop, seal = StopOnSignal(), SealCheckpoints(run.checkpoints, keep=run.recipe.train.keep_checkpoints)
-    for callback in (stop, LastStepIsMeasured(), WriteLog(log), seal, Bar()):
+    last_look = [] if rows.valid is None else [LastStepIsMeasured()]
+    for callback in (stop, *last_look, WriteLog(log), seal, Bar()):
         trainer.add_callback(callback)
     with stop.listening(), known_warnings_off():
         trainer.train(resume_from_checkpoint=None if last is None else str(last.path))

@@ -151,7 +151,8 @@ class Bar(TrainerCallback):
             self.shown.update(self._task, completed=state.global_step, loss=f"{logs['loss']:.3f}")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.shown.stop()
+        if self._task is not None:
+            self.shown.stop()
 
 
 def memory() -> int:

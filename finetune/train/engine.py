@@ -118,7 +118,7 @@ def arguments(recipe: Recipe, staging: Path, *, measured: bool, fresh: bool) -> 
         warmup_steps=section.warmup_steps,
         weight_decay=section.weight_decay,
         max_grad_norm=section.max_grad_norm,
-        optim=_OPTIMIZERS[section.optimizer],
+        optim=_OPTIMIZERS["adamw_8bit" if cpu and section.optimizer == "paged_adamw_8bit" else section.optimizer],  # no pages on a CPU
         per_device_train_batch_size=section.batch_size,
         per_device_eval_batch_size=section.batch_size,
         gradient_accumulation_steps=section.accumulation,

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """Losses are nats per learnt token: `loss` over the last fifth of the logged steps, at most ten of them, `valid_loss` on held-out rows at the end,
-    `valid_loss_before` at the start (the base model, as an adapter begins without effect); None without held-out rows.
-    `tokens` went through the model, `trainable` of `total` numbers were trained, `share` of the linear weights has an adapter.
+    """Losses are nats per learnt token: `loss` over the last fifth of the logged steps, at most ten of them, `valid_loss` on
+    held-out rows at the end, `valid_loss_before` at the start (the base model, as an adapter begins without effect); None
+    without held-out rows. `tokens` went through the model, `trainable` of `total` numbers were trained, `share` of the blocks'
+    linear weights has an adapter.
     """
 
     steps: int

@@ -292,7 +292,7 @@ MISTAKES: dict[str, tuple[list[Any] | None, dict[str, Any], str]] = {
     "nothing to train on": ([PUMPS], {"valid_share": 1.0}, "nothing is left to train on.*smaller data.valid_share"),
     "nothing but changes": ([PUMPS], {"miners": ["commits"]}, "nothing is left to train on.*add fim"),
     "unknown language": ([PUMPS], {"languages": ["python"]}, "found 'python'; did you mean Python?"),
-    "row too short": ([PUMPS], {"row_length": 20}, "data.row_length: found 20; write 26 or more"),
+    "row too short": ([PUMPS], {"row_length": 20}, "data.row_length: found 20; write 23 or more"),
 }
 
 

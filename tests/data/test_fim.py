@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from finetune.data.mine import mine
 from finetune.data.miners import Bench
-from finetune.data.miners.fim import Fim, halves, hole, windows
+from finetune.data.miners.fim import Fim, hole, two, windows
 from finetune.data.render import Encoder
 from finetune.data.tally import Tally
 from finetune.errors import DataError
@@ -60,14 +60,13 @@ def test_windows_join_to_the_text_and_are_cut_before_lines(encoder: Encoder, tex
         assert piece.endswith("\n") or "\n" not in piece
 
 
-def test_a_short_end_shares_with_the_window_before_it(encoder: Encoder) -> None:
-    text = "x" * 41
-    assert [len(piece) for piece in windows(text, starts=range(41), room=40)] == [20, 21]
+def test_a_short_end_takes_from_the_window_before_it() -> None:
+    assert [len(piece) for piece in windows("x" * 82, starts=range(82), room=40)] == [40, 30, 12]
 
 
 @given(text=texts)
-def test_halves_join_to_the_text(text: str) -> None:
-    pieces = halves(text)
+def test_two_parts_join_to_the_text(text: str) -> None:
+    pieces = two(text)
     assert "".join(pieces) == (text if len(text) > 1 else "")
     assert all(pieces) and len(pieces) in {0, 2}
 
@@ -103,7 +102,7 @@ def test_a_sample_is_never_longer_than_a_row_and_ends_in_a_learnt_stop_token(
     assert written == Counter(text)
 
 
-def test_a_window_that_splitting_makes_too_long_is_halved(merging_encoder: Encoder) -> None:
+def test_a_window_that_splitting_makes_too_long_is_cut_in_two(merging_encoder: Encoder) -> None:
     bench = Bench(merging_encoder, 30, 0)
     fim = Fim(rate=1, line_share=0, block_share=0)
     planned = mined(fim, "=" * 4000, bench)
@@ -158,8 +157,8 @@ def test_a_family_without_fim_tokens_wants_rate_zero(encoder_of) -> None:
 
 
 def test_a_row_too_short_for_a_window_is_refused(encoder: Encoder) -> None:
-    with pytest.raises(DataError, match="write 26 or more"):
-        Fim()(file("a = 1\n"), Bench(encoder, 25, 0))
+    with pytest.raises(DataError, match="write 23 or more"):
+        Fim()(file("a = 1\n"), Bench(encoder, 22, 0))
 
 
 def test_shares_beyond_one_are_refused() -> None:

@@ -113,9 +113,10 @@ def test_every_path_can_be_written_as_utf8(odd):
 
 def test_a_bare_clone_a_worktree_and_the_git_folder_give_the_same_files(odd, tmp_path):
     git(tmp_path, "clone", "-q", "--bare", str(odd), "any name")
+    git(tmp_path, "clone", "-q", "--shared", str(odd), "borrower")
     git(odd, "worktree", "add", "-q", "--detach", str(tmp_path / "other"))
     expected = {path: file.text for path, file in read(odd)[0].items()}
-    for place in (tmp_path / "any name", tmp_path / "other", odd / ".git"):
+    for place in (tmp_path / "any name", tmp_path / "borrower", tmp_path / "other", odd / ".git"):
         assert {path: file.text for path, file in read(place)[0].items()} == expected
 
 

@@ -9,29 +9,27 @@ from typing import Any
 
 import pytest
 
+from finetune.records import IGNORED, PackedRow
 from finetune.run import Run
 
 TrainedRun = Callable[..., Run]
 
 
-def packed_rows(count: int, seed: int) -> Iterator[Any]:
+def packed_rows(count: int, seed: int) -> Iterator[PackedRow]:
     """Rows of two samples of random bytes and some padding."""
-    from finetune.records import IGNORED, PackedRow
-
     draw = random.Random(seed)
     for _ in range(count):
-        lengths = (30, 20)
-        ids = [draw.randrange(7, 263) for _ in range(sum(lengths))]
-        labels = [IGNORED if position == 0 else ids[start + position] for start, n in ((0, 30), (30, 20)) for position in range(n)]
-        positions = [position for n in (*lengths, 14) for position in range(n)]
-        yield PackedRow([*ids, *[4] * 14], [*labels, *[IGNORED] * 14], positions)
+        ids = [draw.randrange(7, 263) for _ in range(50)]
+        positions = [*range(30), *range(20)]
+        labels = [IGNORED if position == 0 else token for token, position in zip(ids, positions, strict=True)]
+        yield PackedRow([*ids, *[4] * 14], [*labels, *[IGNORED] * 14], [*positions, *range(14)])
 
 
-@pytest.fixture
-def trained_run(tiny_base: Path, tmp_path: Path) -> TrainedRun:
-    """Makes a run of a recipe (sections as keywords) whose adapter really changes the answers: its B matrices are random."""
+@pytest.fixture(scope="session")
+def trained_run(tiny_base: Path) -> TrainedRun:
+    """Makes a run from a recipe's sections, in the folder given; its adapter really changes the answers: B is random."""
 
-    def make(*, size: float = 0.05, valid_rows: int = 4, **sections: Any) -> Run:
+    def make(runs: Path, **sections: Any) -> Run:
         import torch
 
         from finetune.base import read_base
@@ -42,18 +40,18 @@ def trained_run(tiny_base: Path, tmp_path: Path) -> TrainedRun:
         from finetune.run import open_run
 
         model = {"path": str(tiny_base), "dtype": "float32"} | sections.pop("model", {})
-        recipe = Recipe.model_validate({"name": "tried", "runs": str(tmp_path / "runs"), "model": model, "adapter": "lora", **sections})
-        run = open_run(recipe)
+        data = {"row_length": 64}
+        run = open_run(Recipe.model_validate({"name": "tried", "runs": str(runs), "model": model, "data": data, **sections}))
         with run.step("build"):
-            for side, count in (("train", 2), ("valid", valid_rows)):
-                write_rows(packed_rows(count, seed=count), run.data / side, vocabulary_size=320)
+            write_rows(packed_rows(2, seed=0), run.data / "train", vocabulary_size=320)
+            write_rows(packed_rows(4, seed=1), run.data / "valid", vocabulary_size=320)
         with run.step("train"):
-            base = read_base(recipe.model)
-            tuned = recipe.adapter(load_model(base, recipe.model), base.family)
-            generator = torch.Generator().manual_seed(2)
+            base = read_base(run.recipe.model)
+            torch.manual_seed(1)
+            tuned = run.recipe.adapter(load_model(base, run.recipe.model), base.family)
             for name, parameter in tuned.named_parameters():
                 if ".lora_B." in name:
-                    parameter.data = size * torch.randn(parameter.shape, generator=generator)
+                    parameter.data = 0.05 * torch.randn(parameter.shape)
             run.adapter.mkdir(exist_ok=True)
             save_adapter(tuned, run.adapter, base)
         return run

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from train.conftest import Prepare, logged
+import torch
+from training_runs import Prepare, logged
 
 from finetune.errors import TrainError
 from finetune.recipe import Recipe
@@ -38,6 +40,14 @@ def stop_after(run: Run, step: int) -> threading.Thread:
     thread = threading.Thread(target=watch)
     thread.start()
     return thread
+
+
+def dtypes(value: object) -> set[torch.dtype]:
+    """The types of all tensors in nested dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return {value.dtype}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {dtype for each in inner for dtype in dtypes(each)}
 
 
 def train_until_stopped(recipe: Recipe, step: int) -> str:
@@ -97,7 +107,7 @@ def test_the_same_seed_gives_the_same_bytes(prepare: Prepare) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "paged_adamw_8bit"])
 def test_a_stopped_training_ends_where_an_undisturbed_one_ends(prepare: Prepare, optimizer: str) -> None:
     """Data order, dropout, optimizer and schedule go on as if nothing had been; a torn newer checkpoint does not matter (T16)."""
-    settings = ("adapter.dropout=0.2", "train.max_steps=9", f"train.optimizer={optimizer}")
+    settings = ("adapter.dropout=0.2", "adapter.r=64", "train.max_steps=9", f"train.optimizer={optimizer}")
     undisturbed, stopped = prepare(*settings, name="undisturbed"), prepare(*settings, name="stopped")
     train(undisturbed)
     message = train_until_stopped(stopped, step=3)
@@ -113,15 +123,17 @@ def test_a_stopped_training_ends_where_an_undisturbed_one_ends(prepare: Prepare,
 
 
 def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(prepare: Prepare) -> None:
-    recipe, undisturbed = prepare("train.max_steps=40"), prepare("train.max_steps=40", name="undisturbed")
+    recipe, undisturbed = prepare("train.max_steps=12"), prepare("train.max_steps=12", name="undisturbed")
     run = open_run(recipe)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen([sys.executable, "-m", "finetune", "train", str(run.folder)], env=environment) as process:
-        while not (run.checkpoints / "checkpoint-4").exists():
+        while not (run.checkpoints / "checkpoint-2").exists():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
             assert process.poll() is None, "the training ended before it could be killed"
         process.kill()
     assert not run.adapter.exists()
-    assert train(recipe).steps == 40
+    assert train(recipe).steps == 12
     train(undisturbed)
     assert logged(run.adapter) == pytest.approx(logged(open_run(undisturbed).adapter), abs=1e-6)
 
@@ -130,7 +142,7 @@ def test_a_kill_between_the_last_step_and_the_adapter_costs_no_step(prepare: Pre
     recipe = prepare("train.max_steps=4", "train.epochs=3")
     run = open_run(recipe)
     run.adapter.parent.mkdir(exist_ok=True)
-    before = (run.folder / ".partial-adapter")
+    before = run.folder / ".partial-adapter"
     before.write_text("a file where the staged folder belongs: writing the adapter fails")
     with pytest.raises(OSError, match="partial"):
         train(recipe)
@@ -153,6 +165,14 @@ def test_only_the_newest_checkpoints_are_kept(prepare: Prepare) -> None:
     recipe = prepare("train.max_steps=9", "train.save_every=1", "train.keep_checkpoints=2")
     train_until_stopped(recipe, step=5)
     assert len(list(open_run(recipe).checkpoints.glob("checkpoint-*"))) == 2
+
+
+def test_eight_bit_optimizers_hold_their_state_in_bytes(prepare: Prepare) -> None:
+    recipe = prepare("adapter.r=64", "train.optimizer=adamw_8bit", "train.max_steps=9")
+    train_until_stopped(recipe, step=2)
+    saved = next(open_run(recipe).checkpoints.glob("checkpoint-*")) / "optimizer.pt"
+    states = [*torch.load(saved, weights_only=True)["state"].values()]
+    assert torch.uint8 in dtypes(states)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step(prepare: Prepare) -> None:

@@ -37,6 +37,7 @@ HASH_WORDS = re.compile(rb"(?i)sha-?\d|sha\b|md5|hash|digest|checksum|commit|int
 PARTS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[\x80-\xff]+")
 VOWEL = re.compile(rb"(?i)[aeiouy\x80-\xff]")
 WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~:@!-]+")  # no pattern, no sentence
 NAME_END = re.compile(rb"[A-Za-z0-9_.$-]{0,60}\Z")
 RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 
@@ -69,7 +70,7 @@ def random_value(match: Match) -> bool:
 
 def secret(match: Match) -> bool:
     """A quoted value given to a name that says secret."""
-    return names_secret(match) and random_value(match)
+    return names_secret(match) and TOKEN.fullmatch(match["value"]) is not None and random_value(match)
 
 
 def unquoted(match: Match) -> bool:
@@ -122,12 +123,12 @@ def ipv4(match: Match) -> bool:
     """A public address; private, documented and well-known ones stay, and a version number is none."""
     value = match["value"]
     address = ipaddress.IPv4Address(value.decode())
-    if not address.is_global or address.is_multicast or value in WELL_KNOWN_ADDRESSES:
+    octets = value.split(b".")
+    if not address.is_global or address.is_multicast or value in WELL_KNOWN_ADDRESSES or len(set(octets)) == 1:
         return False
     line, before = _line(match)
     if VERSION_CONTEXT.search(line) or re.search(rb"(?:\w/|\bv\.? ?|[<>=~^] ?)\Z", before):
         return False
-    octets = value.split(b".")
     small = sum(len(octet) == 1 for octet in octets)
     # 1.2.3.4 and 10.2.1.0 are mostly versions or sections: only a word such as host beside them makes them addresses.
     return small < 2 or ADDRESS_CONTEXT.search(line) is not None
@@ -135,11 +136,13 @@ def ipv4(match: Match) -> bool:
 
 def ipv6(match: Match) -> bool:
     """A public address, as for IPv4."""
+    value = match["value"].lower()
     try:
-        address = ipaddress.IPv6Address(match["value"].decode())
+        address = ipaddress.IPv6Address(value.decode())
     except ValueError:
         return False
-    return address.is_global and not address.is_multicast and match["value"].lower() not in WELL_KNOWN_ADDRESSES
+    # 2002:: and the like are whole networks.
+    return address.is_global and not value.endswith(b"::") and value not in WELL_KNOWN_ADDRESSES
 
 
 def names_secret(match: Match) -> bool:
@@ -150,7 +153,8 @@ def names_secret(match: Match) -> bool:
     name = (before[0] if before else b"") + (end[0] if end else b"")
     words = [word.lower() for word in WORDS.findall(name)]
     pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
-    return bool(words) and not NAME_WORDS.isdisjoint([*words, *pairs]) and words[-1] not in NOT_THE_SECRET
+    known = not NAME_WORDS.isdisjoint([*words, *pairs]) and b"public" not in words
+    return known and words[-1] not in NOT_THE_SECRET
 
 
 def entropy(value: bytes) -> float:

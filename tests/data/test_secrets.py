@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections import Counter
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from finetune.data.secrets import Redactor, redact_item
+from finetune.data.secrets.redactor import RANKS, Span, merge
+from finetune.data.secrets.rules import RULES
+from finetune.data.secrets.screen import anchor_screen, every_rule, hyperscan_screen
+from finetune.data.tally import Tally
+from finetune.records import Change, Origin, SourceFile
+
+ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def drawn(size: int, alphabet: str = ALPHANUMERIC, seed: str = "") -> str:
+    """Characters that look drawn at random: no real secret is written down here."""
+    blocks = (hashlib.sha256(f"{seed}{size}{block}".encode()).digest() for block in range(size // 32 + 1))
+    return "".join(alphabet[byte % len(alphabet)] for block in blocks for byte in block)[:size]
+
+
+HEX = "0123456789abcdef"
+UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+BASE64 = ALPHANUMERIC + "+/"
+PEM = (
+    "-----BEGIN RSA PRIVATE "
+    + "KEY-----\n"
+    + "\n".join([drawn(64, BASE64, str(i)) for i in range(6)])
+    + "\n-----END RSA PRIVATE "
+    + "KEY-----"
+)
+TOKENS = {
+    "aws_key": "AKIA" + drawn(16, UPPER),
+    "github_token": "ghp_" + drawn(36),
+    "github_token_fine": "github_pat_" + drawn(22) + "_" + drawn(59),
+    "gitlab_token": "glpat-" + drawn(20),
+    "slack_token": "xoxb-" + drawn(12, "0123456789") + "-" + drawn(12, "0123456789", "b") + "-" + drawn(24),
+    "slack_app_token": "xapp-1-" + drawn(11, UPPER) + "-" + drawn(13, "0123456789") + "-" + drawn(64, HEX),
+    "slack_webhook": "https://hooks.slack.com/services/T" + drawn(8, UPPER) + "/B" + drawn(8, UPPER, "b") + "/" + drawn(24),
+    "stripe_key": "sk_live_" + drawn(24),
+    "stripe_webhook": "whsec_" + drawn(32),
+    "google_key": "AIza" + drawn(35),
+    "google_oauth": "GOCSPX-" + drawn(28),
+    "google_access": "ya29." + drawn(60),
+    "npm_token": "npm_" + drawn(36),
+    "pypi_token": "pypi-AgEIcHlwaS5vcmc" + drawn(80),
+    "anthropic_key": "sk-ant-api03-" + drawn(95),
+    "openai_key": "sk-proj-" + drawn(40) + "T3BlbkFJ" + drawn(40, seed="b"),
+    "openai_key_old": "sk-" + drawn(48),
+    "huggingface_token": "hf_" + drawn(34, ALPHANUMERIC[:52]),
+    "azure_key": "AccountKey=" + drawn(86, BASE64) + "==",
+    "azure_secret": drawn(3) + "8Q~" + drawn(34),
+    "sendgrid_key": "SG." + drawn(22) + "." + drawn(43),
+    "digitalocean_token": "dop_v1_" + drawn(64, HEX),
+    "shopify_token": "shpat_" + drawn(32, HEX),
+    "telegram_token": drawn(10, "123456789") + ":AA" + drawn(33),
+    "databricks_token": "dapi" + drawn(32, HEX),
+    "vault_token": "hvs." + drawn(24),
+    "docker_token": "dckr_pat_" + drawn(27),
+    "atlassian_token": "ATATT3xFfGF0" + drawn(170),
+    "grafana_token": "glsa_" + drawn(32) + "_" + drawn(8, HEX),
+    "new_relic_key": "NRAK-" + drawn(27, UPPER),
+    "age_key": "AGE-SECRET-KEY-1" + drawn(58, UPPER),
+    "linear_key": "lin_api_" + drawn(40),
+    "square_token": "sq0csp-" + drawn(43),
+    "twilio_key": "SK" + drawn(32, HEX),
+    "mailgun_key": "key-" + drawn(32, HEX),
+    "jwt": "eyJ" + drawn(33) + ".eyJ" + drawn(60, seed="b") + "." + drawn(43, seed="c"),
+}
+OTHERS = {
+    "private_key": PEM,
+    "aws_secret": 'aws_secret_access_key = "' + drawn(40, BASE64) + '"',
+    "password_in_url": "https://bob:tr0ub4dor@db.corp.io/x",
+    "password": 'password = "tr0ub4dor&3"',
+    "generic_secret": 'api_key = "' + drawn(32) + '"',
+    "unquoted_secret": "API_KEY=" + drawn(32),
+    "bearer": "Authorization: Bearer " + drawn(40),
+    "email": "jane@corp.io",
+    "name": "Jane Doe <jane@corp.io>",
+    "author": "@author Jane Doe",
+    "ipv4": "52.94.76.112",
+    "ipv6": "2a00:1450:4001:81b::200e",
+}
+
+
+@pytest.fixture(scope="module")
+def redactor() -> Redactor:
+    return Redactor(screen=hyperscan_screen())
+
+
+@pytest.fixture(scope="module")
+def unscreened() -> Redactor:
+    """Every rule looks at every text."""
+    return Redactor(screen=every_rule)
+
+
+@pytest.fixture(scope="module")
+def anchored() -> Redactor:
+    """What is used where hyperscan is not installed."""
+    return Redactor(screen=anchor_screen())
+
+
+def kinds(redactor: Redactor, text: str) -> Counter[str]:
+    return redactor.redact(text)[1]
+
+
+def test_every_rule_has_a_sample_here():
+    assert {rule.kind for rule in RULES} == set(TOKENS) | set(OTHERS)
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENS))
+def test_a_token_is_found_at_every_place_it_may_stand(redactor, kind):
+    value = TOKENS[kind]
+    for form in ("{}", "x = '{}'\n", 'f("{}")', "ключ: {}\n", "a,{},b", "({})", "# see {} here"):
+        assert redactor.redact(form.format(value)) == (form.format("<KEY>"), Counter({kind: 1}))
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENS))
+def test_a_token_inside_a_longer_word_is_none(redactor, kind):
+    assert kinds(redactor, f"zz{TOKENS[kind]}")[kind] == 0
+
+
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+def test_other_secrets_are_found(redactor, kind):
+    assert kinds(redactor, OTHERS[kind])[kind] == 1
+
+
+@pytest.mark.parametrize("kind", sorted(TOKENS | OTHERS))
+def test_every_secret_is_found_without_hyperscan(redactor, anchored, kind):
+    text = (TOKENS | OTHERS)[kind]
+    assert anchored.redact(text) == redactor.redact(text)
+
+
+GOLDEN = [
+    ("me@corp.io=1", "<EMAIL>=1"),
+    ("me@corp.io,you@corp.io", "<EMAIL>,<EMAIL>"),
+    (f"k='{TOKENS['github_token']}'", "k='<KEY>'"),
+    (f"password='{TOKENS['github_token']}'", "password='<KEY>'"),
+    (f'token: "{TOKENS["jwt"]}"', 'token: "<KEY>"'),
+    ("postgres://admin:S3cr%40t9@db.corp.io:5432/x", "postgres://admin:<PASSWORD>@db.corp.io:5432/x"),
+    ("redis://:p4ssw%21rd@10.0.0.5", "redis://:<PASSWORD>@10.0.0.5"),
+    ("пароль: password = 'Pa55wörter!'", "пароль: password = '<PASSWORD>'"),
+    ('{"password": "tr0ub4dor&3", "x": 1}', '{"password": "<PASSWORD>", "x": 1}'),
+    ('cfg["db_password"] = "tr0ub4dor&3"', 'cfg["db_password"] = "<PASSWORD>"'),
+    ('const dbPassword: string = "tr0ub4dor&3";', 'const dbPassword: string = "<PASSWORD>";'),
+    ('conn.setPassword("tr0ub4dor&3")', 'conn.setPassword("<PASSWORD>")'),
+    ("Signed-off-by: Jane Döe <jane@corp.io>", "Signed-off-by: <NAME> <<EMAIL>>"),
+    ("Co-authored-by: J. R. Doe <1+jrd@users.noreply.github.com>", "Co-authored-by: <NAME> <<EMAIL>>"),
+    (" * @author Jane Doe\n", " * @author <NAME>\n"),
+    ("# Author: Jane Doe, 2021", "# Author: <NAME>, 2021"),
+    (f"curl -H 'Authorization: Bearer {drawn(40)}'", "curl -H 'Authorization: Bearer <KEY>'"),
+    (f"export API_TOKEN={drawn(32)}\nnext", "export API_TOKEN=<KEY>\nnext"),
+    (f"  client_secret: {drawn(32)}\r\nnext", "  client_secret: <KEY>\r\nnext"),
+    ('key = """' + PEM + '"""', 'key = """<KEY>"""'),
+    ('"' + PEM.replace("\n", "\\n") + '"', '"<KEY>"'),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), GOLDEN)
+def test_exactly_the_secret_is_replaced(redactor, text, expected):
+    assert redactor.redact(text)[0] == expected
+
+
+ORDINARY = [
+    "password = 'password'",
+    "password = getpass.getpass('Password: ')",
+    "password='hunter2'",
+    'password: "changeme"',
+    "password = '********'",
+    'self.password = "{}".format(x)',
+    'password = "${DB_PASSWORD}"',
+    "password: '{{ vault_password }}'",
+    'password = os.environ["DB_PASSWORD"]',
+    "PASSWORD_FIELD = 'user_password_1'",
+    "password_url = 'https://corp.io/reset/9f8a7b6c'",
+    'pwd = "/home/x1/project"',
+    'compass = "Nor7h-West!"',
+    "token = 'access_token_v2_name'",
+    "tokenizer = 'gpt2-medium-v1.0-2023'",
+    'TOKEN_TYPE = "Bearer2Token3Type4"',
+    "token_url: 'https://a1.b2.io/t0ken3'",
+    "secret_name = 'my-app-secret-2024-prod'",
+    'api_key = "YOUR_API_KEY_1234567890"',
+    "api_key = 'xxxxxxxxxxxxxxxx1234'",
+    "author = 'a1b2c3d4e5f6a7b8c9d0'",
+    "client_secret = '123e4567-e89b-12d3-a456-426614174000'",
+    "sha256 token: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
+    "    token = self._next_token_or_none2()",
+    "token = request.headers.get('X-Token-V2')",
+    "auth = HTTPBasicAuth2",
+    "key = 'abcdefghijklmnop1234'",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "sk-test-1234",
+    'if "-----BEGIN RSA PRIVATE ' + 'KEY-----" in text: pass',
+    "-----BEGIN PRIVATE " + "KEY-----\n...\n-----END PRIVATE " + "KEY-----",
+    "https://user:password@host/",
+    "https://{user}:{token}@github.com/x",
+    "http://$USER:$PASS@proxy:80",
+    "https://user:pass@example.com",
+    "https://bob@corp.io/x",
+    "http://localhost:8080/a@b",
+    "ws://host:8080/?a=@b",
+    "jane@example.com",
+    "user@host",
+    "git@github.com:team/repo.git",
+    "x = a@b.T",
+    "y = q@k.transpose(0, 1)",
+    "@app.route",
+    "icon@2x.png",
+    "a@b.weight",
+    "npm i @scope/pkg@1.2.3",
+    "pkg@latest.tgz",
+    "foo@bar.baz",
+    "@media.print",
+    "me@test",
+    "root@localhost.localdomain",
+    "1.2.3.4",
+    "v10.20.30.40",
+    "version = '10.20.30.40'",
+    'AssemblyVersion("14.12.25.31")',
+    "Chrome/91.0.4472.124",
+    "pkg==10.20.30.40",
+    "10.0.0.1",
+    "192.168.1.1",
+    "127.0.0.1",
+    "0.0.0.0",
+    "255.255.255.0",
+    "8.8.8.8",
+    "203.0.113.7",
+    "224.0.0.251",
+    "1.3.6.1.4.1.311",
+    "section 2.14.3.10",
+    "3.10.1.2",
+    "::1",
+    "fe80::1",
+    "2001:db8::1",
+    "std::vector::size",
+    "12:34:56",
+    "2020:01:02 10:11:12",
+    "a[2000:3000]",
+    "deadbeef::cafe",
+    "de:ad:be:ef:00:01",
+    "The Author: see below",
+    "# Authors: the team",
+    "@author jdoe",
+    "Apache Software Foundation <dev@apache.org>"[:26],
+    "List<Map<String, Object>> x",
+    "Basic authentication is required here",
+    "bearer token_authentication_scheme_name",
+    "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "passwordHash = 'pbkdf2_sha256_iterations_36000'",
+    "token: str = Field(default='abc')",
+    "def auth(token: str = 'none') -> str:",
+    "csrf_token = '{% csrf %}'",
+    "pass",
+    "pass  # noqa",
+    "match token:\n    case 'a':",
+    "tokens = ['def', 'class', 'return1', 'yield2']",
+    "<secret name='db-credentials-v2'/>",
+    "<input type='password' name='password' id='id_password1'>",
+    "SECRET_KEY = config('SECRET_KEY_BASE_64')",
+    'publicKeyToken="1fc8b3b9a1e18e3b"',
+    'token = r"[-!#$%&\'*+.^_`|~0-9a-zA-Z]+"',
+    "addresses in 2002::/16",
+    "123.123.123.123",
+    "secretKeyRef: {name: app-secrets-v1, key: k}",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_code_stays_as_it_is(redactor, text):
+    assert redactor.redact(text) == (text, Counter())
+
+
+def test_same_values_get_the_same_address_and_it_is_a_private_one(redactor):
+    text, found = redactor.redact("hosts: 52.94.76.112, 52.94.76.112, 151.101.1.140\nand [2a00:1450:4001:81b::200e]\n")
+    first, second, _ = text.removeprefix("hosts: ").split("\n")[0].split(", ")
+    assert first == second != "52.94.76.112"
+    assert found == {"ipv4": 3, "ipv6": 1}
+    assert redactor.redact(text) == (text, Counter())
+
+
+def test_all_texts_of_a_change_are_redacted_and_counted():
+    tally = Tally()
+    item = Change(Origin("r", "c", "a.py"), "Python", "Ask jane@corp.io", "mail = 'jane@corp.io'\n", "mail = 'joe@corp.io'\n")
+    redacted = redact_item(item, Redactor(), tally)
+    assert isinstance(redacted, Change)
+    assert (redacted.message, redacted.before, redacted.after) == ("Ask <EMAIL>", "mail = '<EMAIL>'\n", "mail = '<EMAIL>'\n")
+    assert tally.redactions == {"email": 3}
+    assert redacted.origin == item.origin
+
+
+def test_a_file_keeps_its_origin_and_language():
+    item = SourceFile(Origin("r", "c", "a.py", "MIT"), "Python", "x = 'jane@corp.io'")
+    assert redact_item(item, Redactor(), Tally()) == SourceFile(item.origin, "Python", "x = '<EMAIL>'")
+
+
+def test_allowed_values_stay():
+    redactor = Redactor(allow=("support@corp.io", TOKENS["github_token"], "postgres://bob:tr0ub4dor@db.corp.io"))
+    text = f"support@corp.io {TOKENS['github_token']} postgres://bob:tr0ub4dor@db.corp.io"
+    assert redactor.redact(text) == (text, Counter())
+    assert redactor.redact("jane@corp.io")[0] == "<EMAIL>"
+
+
+def test_overlapping_spans_become_one_and_adjacent_ones_stay_two():
+    rule = {rule.kind: rule for rule in RULES}
+    merged = merge([Span(0, 4, rule["email"]), Span(2, 8, rule["github_token"]), Span(8, 9, rule["ipv4"])])
+    assert [(span.start, span.end, span.rule.kind) for span in merged] == [(0, 8, "github_token"), (8, 9, "ipv4")]
+
+
+def test_code_around_a_secret_can_still_be_parsed(redactor):
+    lines = [f"k{i} = {value!r}" for i, value in enumerate([*TOKENS.values(), PEM, "jane@corp.io", "52.94.76.112"])]
+    lines += [
+        "login(user='bob', password='tr0ub4dor&3')",
+        f"d = {{'api_key': '{drawn(32)}', 'n': [1, 2]}}",
+        f"KEY = (\n    '{TOKENS['jwt']}'\n)",
+    ]
+    text = "\n".join(lines)
+    redacted, found = redactor.redact(text)
+    assert found.total() == len(lines)
+    before, after = (ast.dump(ast.parse(code)) for code in (text, redacted))
+    assert before.count("Constant") == after.count("Constant")
+
+
+pieces = st.one_of(
+    st.sampled_from([*TOKENS.values(), *OTHERS.values(), *(text for text, _ in GOLDEN)]),
+    st.sampled_from([" ", "\n", "'", '"', "=", ":", ",", "<", "@", "é", "漢", "\U0001f600", "-", "\\"]),
+    st.text(max_size=12),
+)
+texts = st.lists(pieces, max_size=12).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=texts)
+@example(text="password = 'ééééééééé1Aé'")
+def test_the_screen_changes_nothing_but_the_speed(redactor, anchored, unscreened, text):
+    assert redactor.redact(text) == anchored.redact(text) == unscreened.redact(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=texts)
+def test_what_is_redacted_stays_valid_text(redactor, text):
+    redacted, found = redactor.redact(text)
+    redacted.encode()
+    assert (found.total() > 0) == (redacted != text)
+
+
+@given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_text_without_a_secret_comes_back_itself(redactor, text):
+    redacted, found = redactor.redact(text)
+    assert redacted == text or found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 50_000,
+        "a." * 25_000,
+        "a@" * 25_000,
+        "1." * 25_000,
+        "token" * 10_000,
+        "token=" * 8_000,
+        "://" * 16_000,
+        "://a:" * 10_000,
+        "A " * 25_000,
+        "-----BEGIN RSA PRIVATE " + "KEY-----" + "A" * 50_000,
+        ("-----BEGIN RSA PRIVATE " + "KEY-----\n") * 300,
+        "2001:" * 10_000,
+        "eyJ" * 16_000,
+        "password='" * 5_000,
+        "sk-" * 16_000,
+        "\\n" * 25_000,
+        "aws_secret" * 5_000,
+        "Aa " * 16_000 + "<a@b.io>",
+    ],
+)
+def test_hostile_text_takes_no_long_time(unscreened, line):
+    unscreened.redact(line)
+    unscreened.redact(line + " jane@corp.io 52.94.76.112 " + OTHERS["generic_secret"])
+
+
+def test_the_rank_of_a_rule_is_its_place():
+    assert [RANKS[rule.kind] for rule in RULES] == list(range(len(RULES)))

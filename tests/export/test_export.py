@@ -1,0 +1,210 @@
+"""An adapter exported for real: in a fresh process, with plain transformers, and refused when it is not what was trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetune.errors import ExportError
+from finetune.export import check_trained_on, export
+from finetune.export.tolerance import tolerance
+from finetune.export.tools import require_room
+from finetune.export.verify import Task, measure
+from finetune.exporters import Merged, MergeReport, Tools
+from finetune.methods import BASE
+from finetune.run import Run
+
+TrainedRun = Callable[..., Run]
+Exported = tuple[Run, MergeReport]
+
+
+@pytest.fixture(scope="module")
+def plain(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    run = trained_run(tmp_path_factory.mktemp("plain"))
+    return run, export(run.recipe)
+
+
+@pytest.fixture(scope="module")
+def nf4(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    run = trained_run(tmp_path_factory.mktemp("nf4"), model={"quantization": "nf4"}, export={"kind": "merged", "compare_bases": True})
+    return run, export(run.recipe)
+
+
+def read(run: Run, name: str) -> Any:
+    return json.loads((run.export / name).read_text())
+
+
+def test_the_report_holds_what_others_rely_on(plain: Exported) -> None:
+    run, report = plain
+    written = read(run, "merge_report.json")
+    assert {"base", "kl", "top1", "max_abs_logit_difference", "tolerance", "passed"} <= written.keys()
+    assert written["kl"] == report.kl and written["passed"] is True and written["base"] == "original"
+    assert 0 < report.kl < report.effect / 1000 and report.top1 > 0.9
+    assert report.tokens == 4 * 48 and report.rows_from == "valid"
+    assert report.loss.exported == pytest.approx(report.loss.adapter, abs=1e-3)
+    assert abs(report.loss.base - report.loss.adapter) > 1e-3
+    assert run.done("export")
+
+
+def test_the_folder_loads_in_transformers_unedited_and_says_the_same(plain: Exported) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run, _ = plain
+    model = AutoModelForCausalLM.from_pretrained(run.export, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(run.export, local_files_only=True)
+    assert model.dtype == torch.bfloat16 and model.config.rope_parameters["rope_theta"] == 100000.0
+    assert "Digits" in tokenizer.backend_tokenizer.to_str()
+    assert model.generation_config.eos_token_id == [0, 6] and model.generation_config.pad_token_id == 4
+
+
+def test_old_and_new_readers_find_the_same_keys(plain: Exported) -> None:
+    run, _ = plain
+    config = read(run, "config.json")
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 100000.0
+    assert config["torch_dtype"] == config["dtype"] == "bfloat16"
+    assert config["architectures"] == ["Starcoder2ForCausalLM"] and config["tie_word_embeddings"] is True
+    assert config["sliding_window"] == 256 and "quantization_config" not in config
+    tokenizer = read(run, "tokenizer_config.json")
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast" and "extra_special_tokens" not in tokenizer
+    assert (run.export / "tokenizer.json").read_bytes() == (Path(run.recipe.model.path) / "tokenizer.json").read_bytes()
+
+
+def test_everything_can_be_read_by_others_and_nothing_tells_where_it_was_made(plain: Exported) -> None:
+    run, _ = plain
+    files = sorted(run.export.iterdir())
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
+    texts = [file.read_text() for file in files if file.suffix != ".safetensors"]
+    assert not [text for text in texts if str(run.folder) in text or run.recipe.model.path in text]
+    tensors = load_file(run.export / "model.safetensors")
+    assert "lm_head.weight" not in tensors and "model.embed_tokens.weight" in tensors
+    assert not [name for name in tensors if "lora" in name or "base_layer" in name]
+    assert not [path for path in run.folder.iterdir() if path.name.startswith(".partial-")]
+
+
+def test_an_adapter_of_a_4_bit_base_goes_into_the_dequantised_base(nf4: Exported) -> None:
+    run, report = nf4
+    assert report.base == "dequantized" and report.kl < report.effect / 1000
+    assert read(run, "merge_report.json")["weights"]["quantised"] == 12
+    assert "quantization_config" not in read(run, "config.json")
+
+
+def test_the_other_base_is_measured_beside_it_and_is_further_away(nf4: Exported) -> None:
+    run, report = nf4
+    assert report.other is not None and report.other.base == "original"
+    assert report.other.kl > 100 * report.kl
+    assert read(run, "merge_report.json")["other"]["kl"] == report.other.kl
+
+
+def test_an_adapter_alone_travels_with_the_name_and_digest_of_its_base(trained_run: TrainedRun, tmp_path: Path) -> None:
+    run = trained_run(tmp_path, export={"kind": "adapter"})
+    report = export(run.recipe)
+    assert report.base == "none" and report.kl == 0 and report.top1 == 1 and report.greedy_equal == report.greedy_prompts == 4
+    assert read(run, "adapter_config.json")["base_model_name_or_path"] == Path(run.recipe.model.path).name
+    assert read(run, BASE)["digest"] == read(run, "merge_report.json")["model"]["digest"]
+    assert not (run.export / "model.safetensors").exists()
+
+
+class TooStrong(Merged):
+    """A merge with a mistake: twice the scale."""
+
+    def __call__(self, tools: Tools, folder: Path) -> MergeReport:
+        tools.merge(folder, self.model_copy(update={"strength": 2.0}))
+        return tools.verify(folder, self)
+
+
+def test_a_wrong_merge_leaves_the_last_good_export_and_the_reason(trained_run: TrainedRun, tmp_path: Path) -> None:
+    run = trained_run(tmp_path)
+    run.export.mkdir()
+    (run.export / "good").write_text("an earlier export")
+    with pytest.raises(ExportError, match=r"nats a token away from the adapter, \d+.\d% of what the adapter changes"):
+        export(run.recipe.model_copy(update={"export": TooStrong()}))
+    assert [path.name for path in run.export.iterdir()] == ["good"]
+    failed = json.loads((run.folder / "export_failed.json").read_text())
+    assert failed["passed"] is False and failed["kl"] > failed["tolerance"] and "is allowed" in failed["reason"]
+    assert not run.done("export") and not [path for path in run.folder.iterdir() if path.name.startswith(".partial-")]
+
+
+def task(run: Run, exported: Path, scratch: Path) -> Task:
+    return Task(
+        model=run.recipe.model,
+        adapter=run.adapter,
+        strength=1.0,
+        exported=exported,
+        form="merged",
+        data=run.data,
+        tokens=256,
+        scratch=scratch,
+    )
+
+
+@pytest.mark.parametrize("fault", ["nothing", "left out", "one layer left out", "another sign"])
+def test_what_is_not_the_adapter_is_beyond_tolerance(plain: Exported, tmp_path: Path, fault: str) -> None:
+    run, _ = plain
+    copy = tmp_path / "copy"
+    shutil.copytree(run.export, copy)
+    merged = {name: tensor.float() for name, tensor in load_file(copy / "model.safetensors").items()}
+    base = load_file(Path(run.recipe.model.path) / "model.safetensors")
+    match fault:
+        case "left out":
+            merged = base
+        case "one layer left out":
+            merged |= {name: tensor for name, tensor in base.items() if ".layers.1." in name}
+        case "another sign":
+            merged = {name: 2 * base[name] - tensor for name, tensor in merged.items()}
+    save_file({name: tensor.bfloat16() for name, tensor in merged.items()}, copy / "model.safetensors", metadata={"format": "pt"})
+    found = measure(task(run, copy, tmp_path))
+    allowed = tolerance(("bfloat16", *found.computed_in), effect=found.effect, same_base=True)
+    assert (found.kl <= allowed) is (fault == "nothing")
+
+
+def test_half_the_strength_is_compared_with_half_the_adapter(trained_run: TrainedRun, tmp_path: Path) -> None:
+    report = export(trained_run(tmp_path, export={"kind": "merged", "strength": 0.5}).recipe)
+    assert report.strength == 0.5 and report.kl < report.effect / 1000
+
+
+def test_without_an_adapter_the_message_says_what_to_type(trained_run: TrainedRun, tmp_path: Path) -> None:
+    run = trained_run(tmp_path)
+    other = run.recipe.model_copy(update={"name": "other"})
+    with pytest.raises(ExportError, match="the result of 'train' has not been made; type: finetune train"):
+        export(other)
+
+
+def test_a_base_that_changed_after_training_is_refused(trained_run: TrainedRun, tiny_base: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "base"
+    shutil.copytree(tiny_base, copy)
+    run = trained_run(tmp_path, model={"path": str(copy)})
+    tensors = load_file(copy / "model.safetensors")
+    save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExportError, match="files have changed since .* was trained on them; bring them back, or train again"):
+        export(run.recipe)
+    assert not run.export.exists()
+
+
+def test_an_adapter_of_another_base_is_refused(trained_run: TrainedRun, tiny_base: Path, tmp_path: Path) -> None:
+    from finetune.base import read_base
+    from finetune.recipe import ModelSection
+
+    run = trained_run(tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    with pytest.raises(ExportError, match="trained on .*, found model.path=.*; write the model.path of that very base"):
+        check_trained_on(run.adapter, read_base(ModelSection(path=str(other))))
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="GB free, 1152921.5 GB needed; make room, or write runs=FOLDER"):
+        require_room(tmp_path, 1 << 60)
+
+
+def test_tolerance_grows_with_the_effect_and_never_falls_below_rounding() -> None:
+    assert tolerance(["bfloat16", "float32"], effect=0.0, same_base=True) == 5e-4
+    assert tolerance(["float32"], effect=1e-4, same_base=True) == pytest.approx(1e-6)
+    assert tolerance(["bfloat16"], effect=0.2, same_base=False) == pytest.approx(0.05)

@@ -1,0 +1,96 @@
+"""What a sweep's rows say: names, ranking, the frontier, the table, the plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from rich.console import Console
+
+from finetune.errors import RecipeError
+from finetune.recipe import parse_recipe
+from finetune.records import Comparison, Estimate
+from finetune.sweep import SweepResult, SweepRow, table
+from finetune.sweep.grid import name_of, points
+from finetune.sweep.plot import figure
+
+
+def row(name: str, trainable: int, change: float, *, half: float = 0.1, better: Literal["higher", "lower"] = "lower") -> SweepRow:
+    base = Estimate(2.0, 1.9, 2.1, 50)
+    tuned = Estimate(2.0 + change, 1.9 + change, 2.1 + change, 50)
+    found = Comparison(base, tuned, Estimate(change, change - half, change + half, 50), better)
+    return SweepRow(name, {}, trainable=trainable, total=1000, valid_loss=1.0, seconds=1.0, metrics={"score": found})
+
+
+def result(*rows: SweepRow) -> SweepResult:
+    return SweepResult(Path("runs/ranks"), "score", rows)
+
+
+def rendered(found: SweepResult) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table(found))
+    return captured.get()
+
+
+def test_the_best_comes_first_and_what_failed_last() -> None:
+    rows = [SweepRow("broken", {}, error="no"), row("some", 10, -0.1), row("most", 10, -0.5)]
+    assert [each.name for each in result(*rows).ranked()] == ["most", "some", "broken"]
+
+
+def test_a_higher_score_can_be_the_better_one() -> None:
+    rows = [row("low", 10, 0.1, better="higher"), row("high", 10, 0.5, better="higher")]
+    assert [each.name for each in result(*rows).ranked()] == ["high", "low"]
+
+
+def test_the_frontier_leaves_out_what_costs_more_for_less() -> None:
+    rows = [row("wasteful", 40, -0.2), row("small", 10, -0.1), row("large", 30, -0.5), row("same", 10, -0.05)]
+    assert [each.name for each in result(*rows).frontier()] == ["small", "large"]
+
+
+def test_runs_whose_intervals_overlap_are_not_told_apart() -> None:
+    assert "does not show which is better" in rendered(result(row("a", 10, -0.50), row("b", 20, -0.55)))
+    assert "b is better than a" in rendered(result(row("a", 10, -0.1), row("b", 20, -0.9)))
+
+
+def test_a_plot_of_one_run_beside_a_failed_one_can_be_drawn() -> None:
+    assert figure(result(row("a", 10, -0.5), SweepRow("broken", {}, error="no"))).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ({"adapter.r": 4}, "r-4"),
+        ({"adapter.r": 4, "train.learning_rate": 2e-4}, "r-4_learning_rate-0.0002"),
+        ({"adapter.r": 4, "other.r": 5}, "adapter.r-4_other.r-5"),
+        ({"model.path": "/models/a b"}, "path--models-a-b"),
+    ],
+)
+def test_a_run_is_named_after_what_is_set(setting: dict[str, object], name: str) -> None:
+    assert name_of(setting) == name
+
+
+def test_settings_that_are_no_plain_values_get_names_of_their_own() -> None:
+    names = {name_of({"adapter": {"kind": "lora", "r": r}}) for r in (4, 8)}
+    assert len(names) == 2 and all(name.startswith("adapter-lora") for name in names)
+    assert len(name_of({"model.path": "x" * 400})) < 100
+
+
+@pytest.mark.parametrize("grid", ["{}", "{adapter.r: []}"])
+def test_an_empty_grid_is_refused(grid: str, tiny_base: Path) -> None:
+    with pytest.raises(RecipeError, match="nothing to run"):
+        points(parse_recipe("", [f"model.path={tiny_base}", f"sweep.grid={grid}"]))
+
+
+def test_the_same_point_twice_is_refused(tiny_base: Path) -> None:
+    with pytest.raises(RecipeError, match="more than once"):
+        points(parse_recipe("", [f"model.path={tiny_base}", "sweep.grid={adapter.r: [4, 4]}"]))
+
+
+def test_a_point_is_one_experiment_below_the_sweep(tiny_base: Path) -> None:
+    (point,) = points(
+        parse_recipe("", [f"model.path={tiny_base}", "runs=here", "data.row_length=512", "sweep.grid={adapter.r: [4]}"], name="ranks")
+    )
+    assert (point.recipe.runs, point.recipe.name) == ("here/ranks", "r-4")
+    assert not point.recipe.sweep.grid

@@ -1,0 +1,136 @@
+"""Model cards and licence files: what a base asks for goes along, and nothing is claimed that was not measured."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune.base import BaseFolder, read_base
+from finetune.cards import Facts, card, licence_of, public_name, write_card, write_terms
+from finetune.errors import ExportError
+from finetune.exporters import Losses, MergeReport
+from finetune.families import plain_family
+from finetune.recipe import ModelSection, Recipe
+
+REPORT = MergeReport(
+    base="dequantized",
+    kl=2.5e-5,
+    effect=0.125,
+    top1=0.9951,
+    max_abs_logit_difference=0.031,
+    tolerance=1.25e-3,
+    passed=True,
+    loss=Losses(base=2.5, adapter=2.25, exported=2.2501),
+    greedy_equal=4,
+    greedy_prompts=4,
+    tokens=2048,
+    rows_from="valid",
+    dtype="bfloat16",
+    strength=1.0,
+)
+DATA: dict[str, Any] = {
+    "repositories": [{"name": "shop", "path": "/home/ann/shop", "commit": "a" * 40}],
+    "items": {"read": 100, "kept": 90, "dropped": {"generated file": 6, "an exact copy": 4}},
+    "samples": {"fim": {"train": 80, "valid": 9}},
+    "tokens": {"train": 12345},
+    "redactions": {"email": 3},
+}
+ESTIMATE = {"value": 1.5, "low": 1.25, "high": 1.75, "n": 40}
+EVALUATION = {
+    "metrics": {
+        "bits_per_byte": {"base": ESTIMATE, "tuned": ESTIMATE, "difference": {"value": -0.5, "low": -0.75, "high": -0.25}},
+        "exact_match": {"base": ESTIMATE, "tuned": ESTIMATE, "difference": {"value": 0.01, "low": -0.02, "high": 0.04}},
+    }
+}
+
+
+@pytest.fixture
+def base(tiny_base: Path, tmp_path: Path) -> BaseFolder:
+    """A base of its own, to put files beside."""
+    folder = tmp_path / "small-coder"
+    shutil.copytree(tiny_base, folder)
+    return read_base(ModelSection(path=str(folder)))
+
+
+def facts(base: BaseFolder, **options: Any) -> Facts:
+    return Facts(
+        **(
+            {
+                "base": base,
+                "recipe": Recipe(name="shop-1"),
+                "report": REPORT,
+                "adapter_digest": "f" * 64,
+                "data": DATA,
+                "evaluation": EVALUATION,
+            }
+            | options
+        )
+    )
+
+
+def test_a_bigcode_base_passes_its_duties_on(base: BaseFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    write_card(out, facts(base))
+    notice = (out / "NOTICE").read_text()
+    assert "Paragraph 4" in notice and "Attachment A" in notice and "machine generated" in notice
+    assert "https://www.bigcode-project.org/docs/pages/bigcode-openrail/" in (out / "LICENSE").read_text()
+    header = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
+    assert (header["license"], header["license_name"], header["base_model"]) == ("other", "bigcode-openrail-m", "small-coder")
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
+
+
+def test_a_base_with_a_licence_of_its_own_keeps_that_one(base: BaseFolder, tmp_path: Path) -> None:
+    (base.path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# small\n")
+    (base.path / "LICENSE").write_text("Apache License, whole text")
+    (base.path / "NOTICE.txt").write_text("made by somebody")
+    out = tmp_path / "out"
+    out.mkdir()
+    assert write_terms(out, base) == "apache-2.0"
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        "LICENSE": "Apache License, whole text",
+        "NOTICE.txt": "made by somebody",
+    }
+    assert "Attachment A" not in card(facts(base), "apache-2.0")
+
+
+def test_a_base_without_terms_can_not_be_exported(base: BaseFolder, tmp_path: Path) -> None:
+    unknown = replace(base, family=plain_family("<|endoftext|>"))
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(ExportError, match="no LICENSE beside the base's weights .*; copy the base model's LICENSE file there"):
+        write_terms(out, unknown)
+    (base.path / "LICENSE").write_text("do as you like")
+    assert write_terms(out, unknown) == "see the base model"
+
+
+def test_the_embedded_base_is_under_apache() -> None:
+    demo = read_base(ModelSection(path="demo"))
+    assert licence_of(demo) == "apache-2.0" and public_name(demo) == "octotune-demo"
+    assert (demo.path / "LICENSE").is_file()
+
+
+def test_the_card_holds_the_figures_and_no_path(base: BaseFolder) -> None:
+    text = card(facts(base), "apache-2.0")
+    for part in (
+        base.digest,
+        "f" * 64,
+        "| left out: generated file | 6 |",
+        "| repository shop | " + "a" * 40,
+        "2.50e-05 (allowed 1.25e-03)",
+        "0.9951",
+    ):
+        assert part in text
+    assert "| bits_per_byte | 1.5 [1.25, 1.75] | 1.5 [1.25, 1.75] | -0.5 [-0.75, -0.25] | 40 |" in text
+    assert "0.01 [-0.02, 0.04] (no difference shown)" in text
+    assert "/home/ann" not in text and str(base.path) not in text
+
+
+def test_what_was_not_measured_is_said_to_be_so(base: BaseFolder) -> None:
+    text = card(facts(base, evaluation=None, data=None), "apache-2.0")
+    assert "Not measured" in text and "No record of the data" in text

@@ -1,0 +1,75 @@
+"""Training as it is typed: the command itself, and several processes under accelerate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from training_runs import Prepare, logged
+
+from finetune.recipe import Recipe
+from finetune.run import open_run
+from finetune.train import train
+
+LAUNCHERS = Path(__file__).parent.parent.parent / "recipes" / "accelerate"
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def launch(recipe: Recipe, launcher: str) -> str:
+    config = str(LAUNCHERS / launcher)
+    command = ["accelerate.commands.launch", "--config_file", config, "--main_process_port", "0", "-m", "finetune"]
+    folder = str(open_run(recipe).folder)
+    done = subprocess.run([sys.executable, "-m", *command, "train", folder], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_two_processes_train_as_one_with_the_double_batch(prepare: Prepare) -> None:
+    """T5: the launch config really starts two, and the loss is a mean over the learnt tokens of both."""
+    exact = ("adapter.dropout=0", "train.max_steps=3", "train.epochs=3", "data.learn=answer")
+    one = prepare(*exact, "train.batch_size=2", "train.accumulation=2", name="one")
+    two = prepare(*exact, "train.batch_size=1", "train.accumulation=2", name="two")
+    train(one)
+    shown = launch(two, "cpu2.yaml")
+    first, second = logged(open_run(one).adapter), logged(open_run(two).adapter)
+    assert second == pytest.approx(first, abs=2e-5)
+    assert shown.count("optimizer steps") == 1, "one process alone speaks"
+    measured = [open_run(each).mark("train")["training"]["valid_loss"] for each in (one, two)]
+    assert measured[1] == pytest.approx(measured[0], abs=1e-4)
+
+
+def test_a_single_process_under_the_launcher_is_the_command_itself(prepare: Prepare) -> None:
+    alone, launched = prepare("train.max_steps=2", name="alone"), prepare("train.max_steps=2", name="launched")
+    train(alone)
+    launch(launched, "single.yaml")
+    assert logged(open_run(launched).adapter) == pytest.approx(logged(open_run(alone).adapter), abs=1e-6)
+
+
+def test_control_c_leaves_a_checkpoint_and_one_message(prepare: Prepare) -> None:
+    run = open_run(prepare("train.max_steps=200", "train.save_every=1000"))
+    command = [sys.executable, "-m", "finetune", "train", str(run.folder)]
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        log = run.checkpoints / "metrics.jsonl"
+        while not (log.exists() and '"step": 2' in log.read_text()):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate()
+    assert process.returncode == 2
+    assert message.startswith("finetune train: stopped by SIGINT after step") and "Traceback" not in message
+    assert len(list(run.checkpoints.glob("checkpoint-*"))) == 1
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCHERS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_launch_configs_hold_only_keys_that_accelerate_knows(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(path))
+    assert config.num_processes == yaml.safe_load(path.read_text())["num_processes"]
