@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -231,9 +232,10 @@ def _stream(completer: Completer, question: Question, sampling: Sampling, *, eno
     first_s: float | None = None
     cut = False
     yield view.panels(answers, question, state="running", first_s=None)
+    asked = time.monotonic()
     with closing(cast("Generator[Sequence[Answer]]", completer.stream(question.prompt, sampling))) as stream:
         for answers in stream:
-            first_s = first_s or max(answer.seconds for answer in answers if answer.tokens) if any(a.tokens for a in answers) else None
+            first_s = time.monotonic() - asked if first_s is None else first_s
             cut = enough()
             if cut:
                 break

@@ -5,6 +5,7 @@
     ├── DataError       a repository, a dataset, a tokenizer
     ├── ModelError      a base model folder
     ├── TrainError      a training run
+    │   └── Stopped     one that was told to stop, and kept what it had done
     ├── EvaluateError   a measurement
     └── ExportError     a merge or an exported folder
 
@@ -30,6 +31,10 @@ class ModelError(FinetuneError):
 
 class TrainError(FinetuneError):
     """A training run that can not start or go on."""
+
+
+class Stopped(TrainError):
+    """A training run that was told to stop; what it had done is kept."""
 
 
 class EvaluateError(FinetuneError):

@@ -7,6 +7,7 @@ git -> languages -> filters -> redact -> drop copies -> split -> mine -> encode 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -40,17 +41,19 @@ __all__ = ["BuildReport", "build", "table"]
 
 FORMAT = 1  # raised when the same commits and recipe would give other rows
 SIDES: tuple[Side, ...] = ("train", "valid")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
 @dataclass(slots=True)
 class Harvest:
-    """What a build has gathered so far. `paths` and `names` are (repository, path or file name)."""
+    """What a build has gathered so far. `paths` are (repository, path) of every file read, `kept` the origins of those kept."""
 
     files: Tally = field(default_factory=Tally)
     changes: Tally = field(default_factory=Tally)
     samples: dict[Side, list[Mined]] = field(default_factory=lambda: {side: [] for side in SIDES})
     heldout: list[SourceFile] = field(default_factory=list)
     paths: set[tuple[str, str]] = field(default_factory=set)
+    kept: list[Origin] = field(default_factory=list)
     languages: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
 
@@ -66,11 +69,17 @@ def build(recipe: Recipe) -> BuildReport:
     run = open_run(recipe)
     inputs = {"commits": {each.name: each.commit for each in repositories}, "base": base.digest, "format": FORMAT}
     report = run.data / "report.json"
-    if run.done("build") and run.mark("build")["inputs"] == inputs and report.exists():
+    if run.done("build") and run.mark("build").get("inputs") == inputs and report.exists():
         return read_report(report)
-    with run.step("build") as notes:
-        notes["inputs"] = inputs
-        return _write(run, repositories, _gather(recipe, repositories, encoder), encoder)
+    try:
+        with run.step("build") as notes:
+            notes["inputs"] = inputs
+            return _write(run, repositories, _gather(recipe, repositories, encoder), encoder)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        place = error.filename or run.data
+        raise DataError(f"{place}: can not be written ({error.strerror}); make room there, or write runs=FOLDER on another disk") from error
 
 
 def _gather(recipe: Recipe, repositories: Sequence[Repository], encoder: Encoder) -> Harvest:
@@ -97,6 +106,7 @@ def _files(recipe: Recipe, repositories: Iterable[Repository], harvest: Harvest)
         assert isinstance(item, SourceFile)
         harvest.languages[item.language] += 1
         harvest.licences[item.origin.license or NO_LICENCE] += 1
+        harvest.kept.append(item.origin)
         if _side(item.origin, recipe) == "valid":
             harvest.heldout.append(item)
         yield item
@@ -153,18 +163,14 @@ def _write(run: Run, repositories: Sequence[Repository], harvest: Harvest, encod
     """The dataset on disk, whole or not at all."""
     row_length = run.recipe.data.row_length
     rows: dict[Side, int] = {}
-    try:
-        with staged_folder(run.data) as folder:
-            for name in SIDES:
-                shuffled = (mined.encoded for mined in sorted(harvest.samples[name], key=attrgetter("order")))
-                packed = pack(shuffled, row_length=row_length, pad_id=encoder.pad_id)
-                rows[name] = write_rows(packed, folder / name, vocabulary_size=encoder.vocabulary_size)
-            report = _report(repositories, harvest, rows, row_length=row_length)
-            _write_lists(harvest, folder)
-            write_json(folder / "report.json", report.as_dict())
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{run.data}: can not be written ({reason}); make room there, or write runs=FOLDER on another disk") from error
+    with staged_folder(run.data) as folder:
+        for name in SIDES:
+            shuffled = (mined.encoded for mined in sorted(harvest.samples[name], key=attrgetter("order")))
+            packed = pack(shuffled, row_length=row_length, pad_id=encoder.pad_id)
+            rows[name] = write_rows(packed, folder / name, vocabulary_size=encoder.vocabulary_size)
+        report = _report(repositories, harvest, rows, row_length=row_length)
+        _write_lists(harvest, folder)
+        write_json(folder / "report.json", report.as_dict())
     return report
 
 
@@ -209,7 +215,7 @@ def _check_languages(languages: Iterable[str]) -> None:
 
 
 def _require_heldout(recipe: Recipe, harvest: Harvest) -> None:
-    data, files = recipe.data, harvest.languages.total()
+    data, files = recipe.data, len(harvest.kept)
     if not files:
         raise DataError(
             f"{', '.join(data.repositories)}: not a single usable file among {harvest.files.read} paths ({_reasons(harvest)}); "
@@ -223,9 +229,8 @@ def _require_heldout(recipe: Recipe, harvest: Harvest) -> None:
 
 
 def _share_that_splits(recipe: Recipe, harvest: Harvest) -> str:
-    kept = [Origin(repo, "", path) for repo, path in harvest.paths]
     for share in (0.05, *(tenths / 10 for tenths in range(1, 10))):
-        if {side(origin, valid_share=share, seed=recipe.seed) for origin in kept} == {*SIDES}:
+        if {side(origin, valid_share=share, seed=recipe.seed) for origin in harvest.kept} == {*SIDES}:
             return f"write data.valid_share={share}"
     return "write data.repositories=[PATH] of repositories with more files"
 

@@ -52,8 +52,8 @@ class Encoder:
         description: dict[str, Any] = json.loads(tokenizer_json.read_text(encoding="utf-8"))
         control = _mark_control_tokens(description, family)
         self.family = family
-        self.vocabulary_size = 1 + max(chain(description["model"]["vocab"].values(), (t["id"] for t in description["added_tokens"])))
         self._tokenizer = _tokenizer(description)
+        self.vocabulary_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         self._ids = {token: self._single(token, tokenizer_json) for token in family.sentinels}
         self._tokenizer.encode_special_tokens = True
         for content in control.values():

@@ -17,7 +17,7 @@ from finetune.cards import public_name
 from finetune.errors import ExportError
 from finetune.export.checkpoint import READABLE, check_sound, write_small_files, write_tokenizer
 from finetune.export.tolerance import tolerance
-from finetune.export.verify import Measured, Task
+from finetune.export.verify import MEASURED, REFUSED, Measured, Task
 from finetune.exporters import Exporter, Merged, MergeReport
 from finetune.files import STAGED, write_json
 from finetune.merge import BaseWeights, MergeOptions, merge, output_bytes, read_adapter
@@ -171,7 +171,7 @@ def _in_fresh_process(task: Task) -> Measured:
         [sys.executable, "-m", "finetune.export.verify", str(path)], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode == 2:
-        raise ExportError(done.stderr.strip().splitlines()[-1])
+        raise ExportError((task.scratch / REFUSED).read_text(encoding="utf-8"))
     if done.returncode < 0:
         raise ExportError(
             f"the process that reloads the export was ended by signal {-done.returncode}, most often for lack of memory; "
@@ -179,4 +179,4 @@ def _in_fresh_process(task: Task) -> Measured:
         )
     if done.returncode > 0:
         raise RuntimeError(f"the reload of the export failed:\n{done.stderr}")
-    return Measured.model_validate_json((task.scratch / "measured.json").read_text(encoding="utf-8"))
+    return Measured.model_validate_json((task.scratch / MEASURED).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.errors import ExportError
 from finetune.progress import track
 
 if TYPE_CHECKING:
@@ -21,13 +22,20 @@ def write_shards(folder: Path, sizes: Mapping[str, int], *, get: Callable[[str],
 
     `get` is called once for each; memory holds one file's tensors at most.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     groups = _group(sizes, shard_bytes)
     weight_map: dict[str, str] = {}
     for number, names in enumerate(groups, start=1):
         file = "model.safetensors" if len(groups) == 1 else f"model-{number:05d}-of-{len(groups):05d}.safetensors"
-        save_file({name: get(name) for name in track(names, label=file, total=len(names))}, folder / file, metadata={"format": "pt"})
+        tensors = {name: get(name) for name in track(names, label=file, total=len(names))}
+        try:
+            save_file(tensors, folder / file, metadata={"format": "pt"})
+        except (OSError, SafetensorError) as error:
+            raise ExportError(
+                f"{folder / file}: can not be written ({error}); make room on the disk, or write runs=FOLDER on another one"
+            ) from error
         (folder / file).chmod(READABLE)
         weight_map |= dict.fromkeys(names, file)
     if len(groups) > 1:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from finetune.errors import Stopped
 from finetune.files import staged_folder, write_atomic, write_json
 from finetune.progress import track
 from finetune.recipe import Recipe
@@ -25,7 +26,7 @@ def sweep(recipe: Recipe) -> SweepResult:
     """A run for each point of the recipe's grid; runs that are done are kept. Raises RecipeError before the first for all unsound ones.
 
     All runs with the same data sections stand on one dataset, built by the first of them: commits that came later are not
-    read, also when a sweep goes on after a kill. A run that fails is a row with its error, and is tried again next time.
+    read, also when a sweep goes on after a kill. A run that fails is a row with its error, and is tried again next time; a signal to stop ends the sweep.
     """
     found = points(recipe)
     runs = [open_run(point.recipe) for point in found]
@@ -42,6 +43,8 @@ def _row(point: Point, run: Run, *, others: Sequence[Run]) -> SweepRow:
     fault = run.folder / _FAULT
     try:
         row = _walk(point, run, others=others)
+    except Stopped:  # the whole sweep was meant
+        raise
     except Exception as error:  # a night of runs must not end with one of them; its whole traceback is kept beside it
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise

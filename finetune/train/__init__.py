@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
 from finetune.data.store import read_rows
-from finetune.errors import TrainError
+from finetune.errors import Stopped, TrainError
 from finetune.files import staged_folder, write_atomic
 from finetune.methods import save_adapter
 from finetune.model import load_model
 from finetune.plots import loss_plot
 from finetune.preflight import Preflight, check_training
-from finetune.quiet import known_warnings_off
+from finetune.quiet import known_warnings_off, quiet_libraries
 from finetune.recipe import Recipe, dump_recipe
 from finetune.run import Run, is_main_process, open_run
 from finetune.train.checkpoints import STAGING, Checkpoint, claim, restore, start
@@ -44,6 +44,7 @@ def train(recipe: Recipe) -> TrainResult:
     """Makes run/adapter, or finds it made. Raises TrainError when build was not done, or to say that it was stopped."""
     run = open_run(recipe)
     run.require("build", error=TrainError)
+    quiet_libraries()
     if run.done("train") and run.adapter.exists():
         _clear(run)
         return TrainResult(**(run.mark("train")["training"] | {"fresh": False}))
@@ -109,7 +110,7 @@ def _steps(run: Run, model: PeftModel, rows: Rows, last: Checkpoint | None) -> t
     with stop.listening(), known_warnings_off():
         trainer.train(resume_from_checkpoint=None if last is None else str(last.path))
     if stop.received is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise TrainError(
+        raise Stopped(
             f"stopped by {stop.received.name} after step {trainer.state.global_step} of {trainer.state.max_steps}, which is kept; "
             f"to go on, type: finetune train {run.folder}"
         )

@@ -161,7 +161,7 @@ def test_control_tokens_in_a_source_file_become_plain_text(make_repository, reci
             assert ids.count(encoder.end_id) == 1 and ids[-1] == encoder.end_id
             assert ids.count(encoder.token("<fim_middle>")) <= 1
             assert encoder.token("<file_sep>") not in ids
-    assert "<|endoftext|>' " in "".join(texts_of(recipe, "train")).replace("<|endoftext|>'  ", "<|endoftext|>' ")
+    assert any(text.count("<|endoftext|>") > 1 for text in texts_of(recipe, "train"))
     assert report.samples["fim"]["train"] > 0
 
 
@@ -321,7 +321,7 @@ def no_room_for(file_bytes: int) -> Iterator[None]:
 
 def test_a_full_disk_is_named_and_leaves_nothing(project: Path, recipe_of: MakeRecipe) -> None:
     recipe = recipe_of(project)
-    with no_room_for(4096), pytest.raises(DataError, match=r"data: can not be written \(.*\); make room there"):
+    with no_room_for(4096), pytest.raises(DataError, match=r"can not be written \(File too large\); make room there"):
         build(recipe)
     assert left_behind(recipe) == ["recipe.yaml"]
     assert not open_run(recipe).done("build")

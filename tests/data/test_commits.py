@@ -35,6 +35,12 @@ def test_a_good_commit_asks_with_its_subject_and_answers_with_the_file_after(ben
     assert sample == InstructSample(sample.origin, "Multiply the sides of a rectangle", BEFORE, AFTER)
 
 
+def test_the_number_of_a_squashed_merge_is_no_reason_to_drop(bench: Bench) -> None:
+    (sample,) = Commits()(change("fix(area): multiply the sides of a rectangle (#12)"), bench)
+    assert isinstance(sample, InstructSample)
+    assert sample.instruction == "Multiply the sides of a rectangle"
+
+
 RULES = [
     (change(""), "no_message"),
     (change(before="x" * 50_000), "old_version_too_long"),

@@ -25,6 +25,14 @@ def packed_rows(count: int, seed: int) -> Iterator[PackedRow]:
         yield PackedRow([*ids, *[4] * 14], [*labels, *[IGNORED] * 14], [*positions, *range(14)])
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """For the fresh processes too: with matrices this small more threads only wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained_run(tiny_base: Path) -> TrainedRun:
     """Makes a run from a recipe's sections, in the folder given; its adapter really changes the answers: B is random."""

@@ -15,6 +15,7 @@ from finetune.export import export
 from finetune.run import Run
 
 PACKAGES = ["transformers==4.57.6", "tokenizers==0.22.1", "huggingface_hub==0.36.0"]
+PACKAGES += ["requests", "urllib3", "charset-normalizer", "idna", "certifi"]  # what that huggingface_hub imports
 TEXT = "def area(r):\n    return 3.14159 * r**2  # é\n<fim_middle>"
 READ = """
 import sys, torch, transformers

@@ -25,7 +25,8 @@ def launch(recipe: Recipe, launcher: str) -> str:
     config = str(LAUNCHERS / launcher)
     command = ["accelerate.commands.launch", "--config_file", config, "--main_process_port", "0", "-m", "finetune"]
     folder = str(open_run(recipe).folder)
-    done = subprocess.run([sys.executable, "-m", *command, "train", folder], env=ENVIRONMENT, capture_output=True, text=True)
+    whole = [sys.executable, "-m", *command, "train", folder]
+    done = subprocess.run(whole, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,7 +1,8 @@
 """Instructions out of commits: the subject asks, the file before is what it asks about, the file after is the answer.
 
 The rules are CommitPackFT's (arXiv 2308.07124, table 6), in its order but for the token bounds: they cost more than the others together and
-come last. Its rule for file extensions is what `languages` does; its last rule, four words, follows from the second length rule.
+come last. Its rule for file extensions is what `languages` does; its last rule, four words, follows from the second length rule. One thing
+is ours: the number a forge adds to a squashed merge, "(#12)", goes first, or no commit of a repository that squashes would be left.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ _REFERENCE = re.compile(r"(?:v)?\d+\.\d+\.\d+(?=$|\S)|^[a-f0-9]+(?:-[a-f0-9]+)*$
 _VERSION_BUMP = re.compile(r"(?:bump|set version|update version)\b", re.IGNORECASE)
 _BRACKETS = re.compile(r"^\s*(?:\[[^\]]*\]\s*)+|\s*(?:\[[^\]]*\])+\s*$")
 _SKIP_CI = re.compile(r"\[(?:skip ci|ci skip)\]", re.IGNORECASE)
+_MERGE_NUMBER = re.compile(r"\s*\([#!]\d+\)\s*$")
 _PREFIX = re.compile(r"^[\w./-]+(?:\([^)]*\))?!?:\s+")
 
 
@@ -84,9 +86,10 @@ class Commits(Miner):
         lines = item.message.strip().splitlines()
         if not lines:
             return "no_message"
-        subject = clean(lines[0])
+        title = _MERGE_NUMBER.sub("", lines[0])
+        subject = clean(title)
         reason = (
-            _first_reason(_CHANGE_RULES, item, lines[0])
+            _first_reason(_CHANGE_RULES, item, title)
             or _first_reason(_SUBJECT_RULES, item, subject)
             or self._bumps_version(item, subject, bench)
             or self._token_bounds(item, bench.encoder)

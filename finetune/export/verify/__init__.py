@@ -1,22 +1,20 @@
 """The proof of an export, in a process that knows nothing but the files: reload, answer, compare with the adapter.
 
-`python -m finetune.export.verify TASK` reads a task and writes what it measured; `export` starts it with the hub switched off.
+`python -m finetune.export.verify TASK` reads a task and writes what it found; `export` starts it with the hub switched off.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from finetune.base import BaseFolder, read_base, weight_files
-from finetune.errors import ExportError, FinetuneError
-from finetune.export import figures
+from finetune.errors import ExportError
+from finetune.export.verify import figures
 from finetune.exporters import Losses
-from finetune.files import write_atomic
 from finetune.methods import load_adapter
 from finetune.model import load_model, on_cpu
 from finetune.quiet import quiet_libraries
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import nn
     from transformers import PreTrainedModel
+
+
+MEASURED, REFUSED = "measured.json", "refused"
 
 
 class Task(BaseModel):
@@ -149,19 +150,3 @@ def _number_format(model: nn.Module) -> str:
         if compute is not None:
             return str(compute).removeprefix("torch.")
     return str(next(model.parameters()).dtype).removeprefix("torch.")
-
-
-def main(arguments: list[str]) -> int:
-    """Exit code 2 for what a user can put right, its message on standard error."""
-    path = Path(arguments[0])
-    task = Task.model_validate_json(path.read_text(encoding="utf-8"))
-    try:
-        write_atomic(task.scratch / "measured.json", measure(task).model_dump_json())
-    except FinetuneError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""The fresh process: a task's file in, `measured.json` or the message of `refused` out, in the task's scratch folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from finetune.errors import FinetuneError
+from finetune.export.verify import MEASURED, REFUSED, Task, measure
+from finetune.files import write_atomic
+
+
+def main(path: Path) -> int:
+    """Exit code 2 for what a user can put right."""
+    task = Task.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        write_atomic(task.scratch / MEASURED, measure(task).model_dump_json())
+    except FinetuneError as error:
+        write_atomic(task.scratch / REFUSED, str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
