@@ -26,7 +26,8 @@ def sweep(recipe: Recipe) -> SweepResult:
     """A run for each point of the recipe's grid; runs that are done are kept. Raises RecipeError before the first for all unsound ones.
 
     All runs with the same data sections stand on one dataset, built by the first of them: commits that came later are not
-    read, also when a sweep goes on after a kill. A run that fails is a row with its error, and is tried again next time; a signal to stop ends the sweep.
+    read, also when a sweep goes on after a kill. A run that fails is a row with its error, and is tried again next time;
+    a signal to stop ends the sweep.
     """
     found = points(recipe)
     runs = [open_run(point.recipe) for point in found]

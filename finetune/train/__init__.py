@@ -26,7 +26,7 @@ from finetune.preflight import Preflight, check_training
 from finetune.quiet import known_warnings_off, quiet_libraries
 from finetune.recipe import Recipe, dump_recipe
 from finetune.run import Run, is_main_process, open_run
-from finetune.train.checkpoints import STAGING, Checkpoint, claim, restore, start
+from finetune.train.checkpoints import STAGING, Checkpoint, claim, full_disk_named, restore, start
 from finetune.train.log import TrainLog, read_lines, summary
 from finetune.train.result import TrainResult, table
 
@@ -107,8 +107,12 @@ def _steps(run: Run, model: PeftModel, rows: Rows, last: Checkpoint | None) -> t
     last_look = [] if rows.valid is None else [LastStepIsMeasured()]
     for callback in (stop, *last_look, WriteLog(log), seal, Bar()):
         trainer.add_callback(callback)
-    with stop.listening(), known_warnings_off():
-        trainer.train(resume_from_checkpoint=None if last is None else str(last.path))
+    try:
+        with stop.listening(), known_warnings_off():
+            trainer.train(resume_from_checkpoint=None if last is None else str(last.path))
+    finally:
+        if is_main_process():
+            shutil.rmtree(staging, ignore_errors=True)  # a checkpoint that did not fit on the disk
     if stop.received is not None and trainer.state.global_step < trainer.state.max_steps:
         raise Stopped(
             f"stopped by {stop.received.name} after step {trainer.state.global_step} of {trainer.state.max_steps}, which is kept; "
@@ -136,7 +140,7 @@ def _write(run: Run, log: TrainLog, save: Callable[[Path], None]) -> None:
     """run/adapter, whole or not at all."""
     train = [(line.step, line.loss) for line in log.lines if line.loss is not None]
     valid = [(line.step, line.valid_loss) for line in log.lines if line.valid_loss is not None]
-    with staged_folder(run.adapter) as folder:
+    with full_disk_named(run.folder), staged_folder(run.adapter) as folder:
         save(folder)
         write_atomic(folder / "recipe.yaml", dump_recipe(run.recipe))
         write_atomic(folder / LOG, log.text())

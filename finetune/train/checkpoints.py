@@ -11,9 +11,12 @@ A higher number alone proves nothing: a kill during saving leaves a torn folder,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 PREFIX, SIZES, OWNER, STAGING = "checkpoint-", "files.json", "run.json", ".partial"
+_ROOM = 1 << 26  # bytes free below which a failed write is put down to the disk: more than a block that did not fit
 
 
 class Checkpoint(NamedTuple):
@@ -44,6 +48,19 @@ def seal(staged: Path, folder: Path) -> Path:
     final = folder / staged.name
     shutil.rmtree(final, ignore_errors=True)
     return staged.rename(final)
+
+
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """torch and safetensors have errors of their own for a full disk; within the block it is the OSError that it is."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(folder).free > _ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -73,7 +90,7 @@ def claim(run: Run, *, processes: int) -> Checkpoint | None:
         what = {"digest": "another recipe", "data": "other data", "processes": f"{found.get('processes')} processes, not {processes}"}
         raise TrainError(
             f"{folder}: holds step {last.step} of a training with {what[differs[0]]}; it would be lost. "
-            f"Remove the folder {folder} to start anew, or write name=NEW to keep both"
+            f"Go on as it began, remove the folder {folder} to start anew, or write name=NEW to keep both"
         )
     return last
 

@@ -19,6 +19,7 @@ from finetune.errors import TrainError
 from finetune.model import autocast_dtype, on_cpu
 from finetune.recipe import Recipe
 from finetune.records import IGNORED
+from finetune.train.checkpoints import full_disk_named
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,6 +68,10 @@ class RowTrainer(Trainer):
         self.log(dict(logs))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logs)
         return logs
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with full_disk_named(Path(str(self.args.output_dir))):
+            super()._save_checkpoint(model, trial)
 
     def _loss_and_learnt(self, rows: Sequence[Any]) -> Tensor:
         """The summed loss and the number of learnt tokens of some rows."""

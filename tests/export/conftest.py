@@ -27,10 +27,15 @@ def packed_rows(count: int, seed: int) -> Iterator[PackedRow]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """For the fresh processes too: with matrices this small more threads only wait for each other."""
+    """Here and in the fresh processes: with matrices this small, threads on a busy machine only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

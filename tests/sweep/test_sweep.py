@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from finetune.errors import RecipeError
+from finetune.errors import RecipeError, Stopped
 from finetune.recipe import Recipe, parse_recipe
 from finetune.run import Run, load_run
 from finetune.sweep import read_result, sweep, table
@@ -110,6 +114,24 @@ def test_a_run_that_fails_is_a_row_with_its_error_and_does_not_end_the_sweep(mak
     assert result.ranked()[-1] == failed
 
 
+def test_a_signal_to_stop_ends_the_sweep_and_not_one_run_alone(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe("{adapter.r: [2, 4], train.max_steps: [1000000]}")
+    folder = tmp_path / "runs" / "ranks"
+
+    def stop_after_the_first_step() -> None:
+        pause = threading.Event()
+        log = folder / "r-2_max_steps-1000000" / "checkpoints" / "metrics.jsonl"
+        while not (log.exists() and '"step": 1,' in log.read_text()):
+            pause.wait(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop_after_the_first_step, daemon=True).start()
+    with pytest.raises(Stopped):
+        sweep(recipe)
+    assert not (folder / "r-4_max_steps-1000000" / "data").exists()
+    assert not (folder / "sweep.json").exists(), "what was stopped is no failure"
+
+
 def test_every_unsound_point_is_named_before_the_first_run(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         sweep(make_recipe("{adapter.r: [2, 0], data.row_length: [512, 4096]}"))
@@ -118,8 +140,6 @@ def test_every_unsound_point_is_named_before_the_first_run(make_recipe: MakeReci
 
 
 def commit(repository: Path, path: str) -> None:
-    import subprocess
-
     (repository / path).write_text(FUNCTION.format("late", 1) * 3)
     identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     for arguments in (["add", "-A"], [*identity, "commit", "-q", "-m", "Add one"]):

@@ -17,6 +17,7 @@ from finetune.errors import TrainError
 from finetune.recipe import Recipe
 from finetune.run import Run, open_run
 from finetune.train import train
+from finetune.train.checkpoints import full_disk_named
 
 
 def torn_copy(checkpoint: Path, step: int) -> None:
@@ -156,7 +157,7 @@ def test_checkpoints_of_another_recipe_are_not_lost_silently(prepare: Prepare) -
     recipe = prepare("train.max_steps=9")
     train_until_stopped(recipe, step=2)
     other = prepare("train.max_steps=9", "adapter.r=4")
-    with pytest.raises(TrainError, match=r"another recipe.*Remove the folder .*checkpoints.*name=NEW"):
+    with pytest.raises(TrainError, match=r"another recipe.*remove the folder .*checkpoints.*name=NEW"):
         train(other)
     assert list(open_run(recipe).checkpoints.glob("checkpoint-*"))
 
@@ -186,3 +187,8 @@ def test_nothing_is_printed_when_nobody_looks(prepare: Prepare, capfd: pytest.Ca
     train(prepare())
     shown = capfd.readouterr()
     assert shown.out == "" and shown.err == ""
+
+
+def test_only_a_full_disk_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="something else"), full_disk_named(tmp_path):
+        raise RuntimeError("something else")

@@ -97,24 +97,33 @@ def run_measure(work: Work) -> None:
 
     loaded = measure.load(work.out)
     files = read_corpus(work.folder / "corpus" / "held_out.jsonl")
-    table: dict[str, object] = {"bits_per_byte": measure.bits_per_byte(loaded, measure.sample(files, work.recipe["measure"]["read"]))}
+    table: dict[str, object] = {
+        "parameters": loaded.model.num_parameters(),
+        "training": _training(work.folder),
+        "corpus": json.loads((work.folder / "corpus" / "tally.json").read_text()),
+        "bits_per_byte": measure.bits_per_byte(loaded, measure.sample(files, work.recipe["measure"]["read"])),
+    }
     for shape in measure.LIMITS:
         chosen = measure.sample(files, work.recipe["measure"][shape])
         table[shape] = measure.fill(loaded, measure.holes(loaded, chosen, shape), shape)
     write_json(work.out / "measurement.json", table)
 
 
+def _training(folder: Path) -> dict[str, float]:
+    """How far the training came, from its checkpoint, and how much there was to read."""
+    import numpy as np
+    import torch
+
+    from finetune.demo.pretrain.tokenizer import FIM_PAD
+
+    progress: dict[str, float] = torch.load(folder / "run" / "weights.pt")["progress"]
+    packed = sum(int((np.load(folder / "rows" / f"{name}.npy") != FIM_PAD).sum()) for name in ("stable", "final"))
+    return {**progress, "packed_tokens": packed}
+
+
 def run_card(work: Work) -> None:
-    """Writes the model card from the packages, the recipe, the run's log and the measurement."""
-    tally = json.loads((work.folder / "corpus" / "tally.json").read_text())
-    lines = (work.folder / "run" / "metrics.jsonl").read_text().splitlines()
-    facts = card.Facts(
-        recipe=work.recipe,
-        packages=fetch.packages(),
-        tally=tally,
-        log=[json.loads(line) for line in lines],
-        measured=json.loads((work.out / "measurement.json").read_text()),
-    )
+    """Writes the model card from the packages, the recipe and the measurement."""
+    facts = card.Facts(work.recipe, fetch.packages(), json.loads((work.out / "measurement.json").read_text()))
     write_atomic(work.out / "README.md", card.card(facts))
 
 

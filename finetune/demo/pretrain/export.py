@@ -6,12 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-from transformers import GenerationConfig, Starcoder2ForCausalLM
+from transformers import Starcoder2ForCausalLM
 
-from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD
+from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD, THETA
 
-THETA = 100_000.0
 FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json", "model.safetensors")
 
 
@@ -19,7 +17,7 @@ def export(model: Starcoder2ForCausalLM, tokenizer: Path, folder: Path) -> None:
     """Writes the model in bf16 with its tokenizer into `folder`; each file is whole before it takes its place."""
     staged = folder / ".partial-model"
     shutil.rmtree(staged, ignore_errors=True)
-    model.to(torch.bfloat16).save_pretrained(staged)
+    model.bfloat16().save_pretrained(staged)
     _write_configs(model, staged)
     for name in FILES[:2]:
         shutil.copyfile(tokenizer / name, staged / name)
@@ -45,4 +43,5 @@ def _write_configs(model: Starcoder2ForCausalLM, folder: Path) -> None:
         "use_cache": True,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    GenerationConfig(bos_token_id=END, eos_token_id=END, pad_token_id=FIM_PAD).save_pretrained(folder)
+    generation = {"bos_token_id": END, "eos_token_id": END, "pad_token_id": FIM_PAD}
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")

@@ -49,7 +49,7 @@ def version(folder: Path, ecosystem: str) -> str:
         case "deb":
             return next(archives.glob("*.deb")).name.split("_")[1].replace("%3a", ":")
         case _:
-            return re.search(r"^Version: (.*)$", next(archives.glob("*.dsc")).read_text(), re.MULTILINE)[1]
+            return re.findall(r"^Version: (.*)$", next(archives.glob("*.dsc")).read_text(), re.MULTILINE)[0]
 
 
 def permissive(expression: str) -> bool:

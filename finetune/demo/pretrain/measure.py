@@ -46,7 +46,7 @@ class Loaded(NamedTuple):
 
 def load(folder: Path) -> Loaded:
     """The model of a folder in fp32, ready to read."""
-    model = Starcoder2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model: PreTrainedModel = Starcoder2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
     family = next(family for family in FAMILIES if family.name == "starcoder2")
     return Loaded(model, Encoder(folder / "tokenizer.json", family))
 

@@ -2,7 +2,8 @@
 
 One row is one sample of one repository; the kind is drawn for each row:
 
-    repo    <repo_name>NAME <file_sep>path\\ncode <file_sep><fim_prefix>path\\nprefix <fim_suffix>suffix <fim_middle>middle ... <|endoftext|>
+    repo    <repo_name>NAME <file_sep>path\\ncode <file_sep><fim_prefix>path\\nprefix <fim_suffix>suffix <fim_middle>middle ...
+            <|endoftext|>
     files   <file_sep>code <file_sep><fim_prefix><fim_suffix>suffix <fim_middle>prefix middle ... <|endoftext|>
     single  <fim_prefix>prefix <fim_suffix>suffix <fim_middle>middle <|endoftext|> code <|endoftext|> ...
 
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,6 +25,8 @@ from finetune.demo.pretrain.corpus import File
 from finetune.demo.pretrain.tokenizer import END, FILE_SEP, FIM_MIDDLE, FIM_PAD, FIM_PREFIX, FIM_SUFFIX, REPO_NAME
 
 Kind = Literal["repo", "files", "single"]
+Shape = Literal["free", "line", "lines", "span"]
+Name = TypeVar("Name", bound=str)
 FIM_ROOM = 6  # three sentinels, the stop and two tokens of split loss: more loss than that and the window is cut again
 SMALLEST = 48  # tokens: what is left of a row is padding below this
 
@@ -33,7 +36,7 @@ class Mix(NamedTuple):
 
     kinds: dict[Kind, float]
     fim: float
-    holes: dict[str, float]
+    holes: dict[Shape, float]
     spm: float
     short: float
 
@@ -90,7 +93,7 @@ class RowWriter:
 
     def row(self, queue: list[Text]) -> np.ndarray:
         """One row; takes texts, or a window of one, from the end of the queue."""
-        kind: Kind = self._draw(self.mix.kinds)
+        kind = self._draw(self.mix.kinds)
         ids = [REPO_NAME, *self._encode(self.repo)] if kind == "repo" else []
         while queue and self.length - len(ids) >= SMALLEST:
             text = queue[-1]
@@ -151,11 +154,11 @@ class RowWriter:
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text).ids
 
-    def _draw(self, shares: dict) -> str:
+    def _draw(self, shares: Mapping[Name, float]) -> Name:
         return self.rng.choices(list(shares), weights=list(shares.values()))[0]
 
 
-def find_hole(text: str, shape: str, rng: random.Random) -> Hole:
+def find_hole(text: str, shape: Shape, rng: random.Random) -> Hole:
     """The middle of a text: `free` between any two characters, `line` a line's rest, `lines` a few whole lines, `span` within a line."""
     if shape == "free":
         start, end = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 from finetune.demo.pretrain.train import Run, Schedule, new_model
 
@@ -31,7 +31,7 @@ def train_everywhere(shape: dict[str, int], schedule: Schedule, *, rows: Path, f
     meeting = folder / "rendezvous"
     meeting.unlink(missing_ok=True)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    started = multiprocessing.spawn(_train, args=(Job(shape, schedule, rows, folder, processes),), nprocs=processes, join=False)
+    started = spawn(_train, args=(Job(shape, schedule, rows, folder, processes),), nprocs=processes, join=False)
     assert started is not None
     # The first process saves a checkpoint when it is told to stop and tells the others.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(started.processes[0].pid, signal.SIGTERM))

@@ -21,6 +21,7 @@ SPECIAL_TOKENS = [
 ]  # fmt: skip
 END, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FIM_PAD, REPO_NAME, FILE_SEP = range(7)
 CONTEXT = 2048  # tokens
+THETA = 100_000.0  # base of the rotary positions, as in StarCoder 2
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:

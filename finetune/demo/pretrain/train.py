@@ -24,8 +24,21 @@ from torch.nn.utils import parameters_to_vector
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
 from finetune.demo.pretrain.attention import register
-from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD
+from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD, THETA
 
+FIXED = {
+    "max_position_embeddings": CONTEXT,
+    "sliding_window": None,
+    "rope_theta": THETA,
+    "tie_word_embeddings": True,
+    "use_bias": True,
+    "bos_token_id": END,
+    "eos_token_id": END,
+    "pad_token_id": FIM_PAD,
+    "residual_dropout": 0.0,
+    "embedding_dropout": 0.0,
+    "attention_dropout": 0.0,
+}
 Step = Callable[[Tensor], Tensor]
 
 
@@ -53,22 +66,10 @@ class Progress:
 def new_model(shape: dict[str, int], seed: int) -> Starcoder2ForCausalLM:
     """A StarCoder2 with random weights; `shape` holds what differs between sizes."""
     torch.manual_seed(seed)
-    config = Starcoder2Config(
-        **shape,
-        max_position_embeddings=CONTEXT,
-        sliding_window=None,
-        rope_theta=100_000.0,
-        tie_word_embeddings=True,
-        use_bias=True,
-        bos_token_id=END,
-        eos_token_id=END,
-        pad_token_id=FIM_PAD,
-        residual_dropout=0.0,
-        embedding_dropout=0.0,
-        attention_dropout=0.0,
-        attn_implementation=register(),
-    )
-    return Starcoder2ForCausalLM(config)
+    config = Starcoder2Config.from_dict({**FIXED, **shape})
+    model = Starcoder2ForCausalLM(config)
+    model.set_attn_implementation(register())
+    return model
 
 
 def rate(schedule: Schedule, step: int, spent: float) -> float:
@@ -163,7 +164,7 @@ class Run:
     def _step(self, ids_BT: Tensor, multiplier: float) -> float:
         with torch.autocast("cpu", torch.bfloat16):
             loss = self.forward(ids_BT)
-        loss.backward()
+        torch.autograd.backward(loss)
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
         for optimizer in self.optimizers:
@@ -185,7 +186,7 @@ class Run:
         flat = parameters_to_vector(gradients)
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def _note(self, loss: float, multiplier: float, valid: np.ndarray) -> None:
@@ -203,7 +204,7 @@ class Run:
     def valid_loss(self, valid: np.ndarray) -> float:
         """Mean loss over a few held-out rows, without compiling again."""
         losses = []
-        for ids_BT in torch.from_numpy(valid.astype(np.int64)).split(8):
+        for ids_BT in torch.split(torch.from_numpy(valid.astype(np.int64)), 8):
             with torch.autocast("cpu", torch.bfloat16):
                 losses.append(loss_of(self.model, ids_BT).item())
         return sum(losses) / len(losses)
