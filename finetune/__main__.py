@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "list":
             verb.add_argument("family", nargs="?", default="", help="filters, miners, methods, metrics, exporters or families")
         elif name not in RECIPE_FREE:
-            optional = {"nargs": "?", "default": ""} if name == "demo" else {}
-            verb.add_argument("recipe", help="a recipe (YAML) or the folder of a run", **optional)
+            count = "?" if name == "demo" else None
+            verb.add_argument("recipe", nargs=count, default="", help="a recipe (YAML) or the folder of a run")
             verb.add_argument("overrides", nargs="*", metavar="key=value", help="for example adapter.r=32")
         _own_options(name, verb)
     return parser

@@ -101,7 +101,8 @@ def _json(folder: Path, name: str) -> Any:
 
 def _eos(folder: Path) -> str | None:
     token = _json(folder, "tokenizer_config.json").get("eos_token")
-    return token["content"] if isinstance(token, dict) else token
+    eos: str | None = token["content"] if isinstance(token, dict) else token
+    return eos
 
 
 def _digest(small: list[Path], weights: list[Path]) -> str:

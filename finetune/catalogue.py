@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune.data.filters import FILTERS
 from finetune.data.miners import MINERS
@@ -11,13 +11,13 @@ from finetune.exporters import EXPORTERS
 from finetune.families import FAMILIES
 from finetune.methods import METHODS
 from finetune.metrics import METRICS
-from finetune.registry import Plugin, Registry
+from finetune.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_REGISTRIES: dict[str, Registry[Plugin]] = {
+_REGISTRIES: dict[str, Registry[Any]] = {
     "filters": FILTERS,
     "miners": MINERS,
     "methods": METHODS,

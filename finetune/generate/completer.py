@@ -55,7 +55,7 @@ class BatchCompleter:
         self, model: Module, encoder: Encoder, adapters: Mapping[str, str], *, context_length: int | None, batch_size: int = 8
     ) -> None:
         assert BASE not in adapters
-        self._engine = Engine(model, encoder.pad_id, mixed=bool(adapters), alone=_alone(model, adapters), lock=Lock())
+        self._engine = Engine(model, (*model.modules(),), encoder.pad_id, mixed=bool(adapters), alone=_alone(model, adapters), lock=Lock())
         self._adapters = (BASE_ADAPTER, *adapters.values())
         self.encoder = encoder
         self._context_length = context_length

@@ -29,10 +29,11 @@ _SCORED_AT_ONCE = 32  # tokens: logits of a 49,152-entry vocabulary take 6 MB a 
 class Engine:
     """The model and the lock: one forward pass at a time, for peft hangs a batch's adapter names on the model itself.
 
-    `mixed`: the model has adapters, so a batch names one for each row. `alone`: adapters that peft can only run by themselves.
+    `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `mixed`: the model has adapters, so a batch names one for each row. `alone`: adapters that peft can only run by themselves.
     """
 
     model: Module
+    modules: tuple[Module, ...]
     pad_id: int
     mixed: bool
     alone: frozenset[str]
@@ -47,7 +48,7 @@ class Engine:
         import torch
 
         # no_grad, not inference_mode: what a layer may keep for later must stay usable in training.
-        with self.lock, _evaluating(self.model), torch.no_grad():
+        with self.lock, _evaluating(self.modules), torch.no_grad():
             if adapters[0] in self.alone:
                 self._activate(adapters[0])
                 return self.model(**inputs, use_cache=True)
@@ -61,8 +62,8 @@ class Engine:
 
 
 @contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
+def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:

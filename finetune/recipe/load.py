@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 2e-4 as a number (YAML 1.1 asks for 2.0e-4, PyYAML gives a string)."""
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
     list("-+0123456789."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from finetune.methods import CONFIG, WEIGHTS, load_adapter, save_adapter
 from finetune.model import load_model
 from finetune.recipe import ModelSection
 
+SmallBase = Callable[[Any], BaseFolder]
 BLOCKS = ["q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"]
-Adapted = tuple[Any, Path]
 
 
 def section(base: Path, **options: Any) -> ModelSection:
@@ -95,25 +96,28 @@ def test_a_merge_into_the_dequantised_base_equals_the_one_in_memory_to_the_bit(
         assert torch.equal(tensor, theirs[name].float()), name
 
 
-def small_base(folder: Path, config: Any) -> BaseFolder:
-    """A base of random weights of another architecture, with the byte tokenizer."""
-    from conftest import SENTINELS, write_byte_tokenizer
-    from transformers import AutoModelForCausalLM
+@pytest.fixture
+def small_base(byte_tokenizer: Callable[[Sequence[str]], Path]) -> SmallBase:
+    """Makes a base of random weights of another architecture."""
 
-    folder.mkdir()
-    write_byte_tokenizer(folder, SENTINELS)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return read_base(ModelSection(path=str(folder), family="none"))
+    def make(config: Any) -> BaseFolder:
+        from transformers import AutoModelForCausalLM
+
+        folder = byte_tokenizer(["<|endoftext|>"])
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        return read_base(ModelSection(path=str(folder), family="none"))
+
+    return make
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-def test_layers_that_keep_their_weights_transposed_are_merged_the_right_way_round(tmp_path: Path, quantization: str) -> None:
+def test_layers_that_keep_their_weights_transposed_are_merged_the_right_way_round(
+    small_base: SmallBase, tmp_path: Path, quantization: str
+) -> None:
     from transformers import GPT2Config
 
-    base = small_base(
-        tmp_path / "gpt2", GPT2Config(vocab_size=320, n_embd=64, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0)
-    )
+    base = small_base(GPT2Config(vocab_size=320, n_embd=64, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0))
     model = section(base.path, quantization=quantization, family="none")
     adapt(
         base, model, tmp_path, target_modules=["c_attn", "c_proj"], fan_in_fan_out=quantization == "none", use_dora=quantization == "none"
@@ -180,7 +184,7 @@ def test_trained_token_rows_take_their_place_in_the_embedding(base: BaseFolder, 
     assert moved.nonzero().flatten().tolist() == [3, 17]
 
 
-def test_a_module_trained_whole_takes_the_place_of_the_base_s(tmp_path: Path) -> None:
+def test_a_module_trained_whole_takes_the_place_of_the_base_s(small_base: SmallBase, tmp_path: Path) -> None:
     from transformers import Qwen2Config
 
     config = Qwen2Config(
@@ -192,7 +196,7 @@ def test_a_module_trained_whole_takes_the_place_of_the_base_s(tmp_path: Path) ->
         num_key_value_heads=1,
         tie_word_embeddings=False,
     )
-    untied = small_base(tmp_path / "qwen2", config)
+    untied = small_base(config)
     model = section(untied.path, family="none")
     adapt(untied, model, tmp_path, target_modules=["q_proj", "up_proj"], modules_to_save=["lm_head"])
     ours = on_disk(untied, model, tmp_path, tmp_path / "out")
@@ -248,13 +252,13 @@ def test_a_merge_with_two_meanings_is_refused(base: BaseFolder, tmp_path: Path, 
         on_disk(base, model, tmp_path, tmp_path / "out", strength=0.5)
 
 
-def test_an_adapter_of_another_shape_is_refused(base: BaseFolder, tmp_path: Path) -> None:
+def test_an_adapter_of_another_shape_is_refused(base: BaseFolder, small_base: SmallBase, tmp_path: Path) -> None:
     from transformers import Starcoder2Config
 
     config = Starcoder2Config(
         vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
     )
-    other = small_base(tmp_path / "other", config)
+    other = small_base(config)
     adapt(base, section(base.path), tmp_path)
     with pytest.raises(ExportError, match="train again on this base"):
         on_disk(other, section(other.path, family="none"), tmp_path, tmp_path / "out")

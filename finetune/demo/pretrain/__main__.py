@@ -18,13 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from finetune.demo.pretrain import card, fetch, licences
 from finetune.errors import DataError, FinetuneError
 from finetune.files import write_atomic, write_json
-
-HERE = Path(__file__).parent
 
 
 class Work(NamedTuple):
@@ -145,11 +141,11 @@ def main() -> int:
     )
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--work", type=Path, required=True, help="folder for everything the steps make, a few GB")
-    parser.add_argument("--out", type=Path, default=HERE.parent, help="the model folder")
-    parser.add_argument("--recipe", type=Path, default=HERE / "recipe.yaml")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1], help="the model folder")
+    parser.add_argument("--recipe", type=Path, default=card.RECIPE)
     parser.add_argument("--minutes", type=float, help="the training's length by the clock")
     given = parser.parse_args()
-    recipe = yaml.safe_load(given.recipe.read_text())
+    recipe = card.read_recipe(given.recipe)
     if given.minutes:
         recipe["schedule"]["minutes"] = given.minutes
     try:

@@ -7,8 +7,11 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
+import yaml
+
 from finetune.demo.pretrain.fetch import Package
 
+RECIPE = Path(__file__).with_name("recipe.yaml")
 TEMPLATE = Path(__file__).with_name("card.md")
 
 
@@ -18,6 +21,12 @@ class Facts(NamedTuple):
     recipe: Mapping[str, Any]
     packages: Sequence[Package]
     measured: Mapping[str, Any]
+
+
+def read_recipe(path: Path = RECIPE) -> dict[str, Any]:
+    """The sizes of a run, by section."""
+    recipe: dict[str, Any] = yaml.safe_load(path.read_text())
+    return recipe
 
 
 def card(facts: Facts) -> str:

@@ -49,7 +49,8 @@ def version(folder: Path, ecosystem: str) -> str:
         case "deb":
             return next(archives.glob("*.deb")).name.split("_")[1].replace("%3a", ":")
         case _:
-            return re.findall(r"^Version: (.*)$", next(archives.glob("*.dsc")).read_text(), re.MULTILINE)[0]
+            lines = next(archives.glob("*.dsc")).read_text().splitlines()
+            return next(line for line in lines if line.startswith("Version: ")).removeprefix("Version: ")
 
 
 def permissive(expression: str) -> bool:

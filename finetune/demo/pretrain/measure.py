@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, Starcoder2ForCausalLM
+from transformers import Starcoder2ForCausalLM
 
 from finetune.data.miners.fim import Shape, hole
 from finetune.data.render import Encoder, encode_prompt
@@ -40,13 +40,13 @@ class Hole(NamedTuple):
 class Loaded(NamedTuple):
     """A model with its encoder."""
 
-    model: PreTrainedModel
+    model: Starcoder2ForCausalLM
     encoder: Encoder
 
 
 def load(folder: Path) -> Loaded:
     """The model of a folder in fp32, ready to read."""
-    model: PreTrainedModel = Starcoder2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Starcoder2ForCausalLM = Starcoder2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
     family = next(family for family in FAMILIES if family.name == "starcoder2")
     return Loaded(model, Encoder(folder / "tokenizer.json", family))
 
@@ -142,16 +142,16 @@ def fill(loaded: Loaded, asked: Sequence[Hole], shape: Shape) -> dict[str, objec
 @torch.inference_mode()
 def _answer(loaded: Loaded, prompt: list[int], limit: int) -> tuple[list[int], bool]:
     """The ids up to the first stop token, and whether there was one."""
-    output = loaded.model.generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-        do_sample=False,
-        max_new_tokens=limit,
-        eos_token_id=list(loaded.encoder.stop_ids),
-    )
-    ids = output[0, len(prompt) :].tolist()
-    stop = ids[-1] in loaded.encoder.stop_ids
-    return (ids[:-1] if stop else ids), stop
+    answer: list[int] = []
+    ids, cache = prompt, None
+    while len(answer) < limit:
+        output = loaded.model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
+        token, cache = int(output.logits[0, -1].argmax()), output.past_key_values
+        if token in loaded.encoder.stop_ids:
+            return answer, True
+        answer.append(token)
+        ids = [token]
+    return answer, False
 
 
 def _share(hits: Sequence[bool]) -> dict[str, float | int]:

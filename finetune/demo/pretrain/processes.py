@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
 
 from finetune.demo.pretrain.train import Run, Schedule, new_model
 
@@ -31,12 +31,16 @@ def train_everywhere(shape: dict[str, int], schedule: Schedule, *, rows: Path, f
     meeting = folder / "rendezvous"
     meeting.unlink(missing_ok=True)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    started = spawn(_train, args=(Job(shape, schedule, rows, folder, processes),), nprocs=processes, join=False)
-    assert started is not None
+    job = Job(shape, schedule, rows, folder, processes)
+    started = [get_context("spawn").Process(target=_train, args=(rank, job)) for rank in range(processes)]
+    for process in started:
+        process.start()
     # The first process saves a checkpoint when it is told to stop and tells the others.
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(started.processes[0].pid, signal.SIGTERM))
-    while not started.join():
-        pass
+    signal.signal(signal.SIGTERM, lambda *_: started[0].terminate())
+    for process in started:
+        process.join()
+    if any(process.exitcode for process in started):
+        raise RuntimeError("a training process failed; its traceback stands above")
     meeting.unlink(missing_ok=True)
 
 
