@@ -42,7 +42,7 @@ def left_behind(folder: Path) -> list[str]:
     [
         (lambda folder: folder, "no git repository"),
         (lambda folder: folder / "absent", "no git repository"),
-        (lambda folder: empty_repository(folder / "empty"), "no commit"),
+        (lambda folder: empty_repository(folder / "empty"), "an empty repository, without any commit"),
         (lambda folder: binary_repository(folder / "binary"), "not a single usable file"),
     ],
     ids=["a folder", "nothing", "an empty repository", "a repository without usable files"],
@@ -105,7 +105,8 @@ def test_list_names_every_choice(capsys) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_one_message(recipe, tmp_path, make_repository) -> None:
     """A file system of 64 KiB: what can not be written leaves nothing behind and says so."""
-    repository = make_repository([("Add a module", {"a.py": "x = 1\n" * 4000, "b.py": "def f(y):\n    return y\n" * 2000})])
+    functions = {f"module_{n}.py": "".join(f"def f{n}_{i}(y):\n    return y + {i}\n" for i in range(200)) for n in range(20)}
+    repository = make_repository([("Add modules", functions)])
     command = [sys.executable, "-m", "finetune", "build", recipe, f"data.repositories=[{repository}]", f"runs={tmp_path}/small/runs"]
     small = tmp_path / "small"
     small.mkdir()
@@ -115,6 +116,6 @@ def test_a_full_disk_is_one_message(recipe, tmp_path, make_repository) -> None:
         pytest.skip("needs user namespaces")
     done = subprocess.run([*mount, *command], capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 2, done.stderr
-    assert "disk is full" in done.stderr
+    assert "can not be written (No space left on device); make room there" in done.stderr
     assert "Traceback" not in done.stderr
     assert "data" not in done.stdout.split()

@@ -29,7 +29,8 @@ _SCORED_AT_ONCE = 32  # tokens: logits of a 49,152-entry vocabulary take 6 MB a 
 class Engine:
     """The model and the lock: one forward pass at a time, for peft hangs a batch's adapter names on the model itself.
 
-    `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `mixed`: the model has adapters, so a batch names one for each row. `alone`: adapters that peft can only run by themselves.
+    `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `mixed`: the model has
+    adapters, so a batch names one for each row. `alone`: adapters that peft can only run by themselves.
     """
 
     model: Module

@@ -210,3 +210,24 @@ def test_a_model_without_adapters_answers_as_base_alone(attach: Any, encoder: En
     assert base.arms == ("base",)
     assert [a[0].text for a in base.complete(PROMPTS, GREEDY)] == [a[0].text for a in completer.complete(PROMPTS, GREEDY)]
     assert all(math.isfinite(nats) for (nats,) in base.costs(PROMPTS, ["x"] * 4))
+
+
+@pytest.mark.parametrize("architecture", ["GPTBigCode", "Qwen2", "GPT2"])
+def test_other_architectures_say_in_a_batch_what_they_say_alone(encoder: Encoder, architecture: str) -> None:
+    """Learnt positions, one head of keys for all, no sliding window."""
+    import torch
+    import transformers
+
+    shape = {"vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512}
+    own = {"intermediate_size": 128, "num_key_value_heads": 2} if architecture == "Qwen2" else {}
+    torch.manual_seed(3)
+    config = getattr(transformers, f"{architecture}Config")(**shape, **own, initializer_range=0.3, bos_token_id=0, eos_token_id=0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    completer = BatchCompleter(model, encoder, {}, context_length=512)
+    for prompt, (answer,) in zip(PROMPTS, completer.complete(PROMPTS, GREEDY), strict=True):
+        ids = encode_prompt(prompt, encoder)
+        for _ in range(answer.tokens):
+            with torch.no_grad():
+                ids.append(int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        assert encoder.decode(ids[len(ids) - answer.tokens :]).rstrip("\ufffd") == answer.text
+    assert len({answer.text for (answer,) in completer.complete(PROMPTS, GREEDY)}) > 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,13 @@ def run_card(work: Work) -> None:
     write_atomic(work.out / "README.md", card.card(facts))
 
 
+NEEDS = {
+    "corpus": "raw",
+    "rows": "corpus/train.jsonl",
+    "train": "rows/valid.npy",
+    "export": "run/weights.pt",
+    "measure": "corpus/held_out.jsonl",
+}
 STEPS: dict[str, Callable[[Work], None]] = {
     "fetch": run_fetch,
     "corpus": run_corpus,
@@ -149,11 +157,22 @@ def main() -> int:
     if given.minutes:
         recipe["schedule"]["minutes"] = given.minutes
     try:
+        _ready(given.step, given.work)
         STEPS[given.step](Work(given.work.resolve(), given.out.resolve(), recipe))
     except FinetuneError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _ready(step: str, folder: Path) -> None:
+    """Raises DataError where the step before, or a program, is missing."""
+    needed = NEEDS.get(step)
+    if needed and not (folder / needed).exists():
+        raise DataError(f"{folder / needed} is not there, and step {step} reads it; run the steps before it first ({', '.join(STEPS)})")
+    missing = [program for program in ("npm", "apt-get", "dpkg-deb") if step == "fetch" and shutil.which(program) is None]
+    if missing:
+        raise DataError(f"fetch: {', '.join(missing)} not found; install it, packages come through their own clients")
 
 
 def _say(line: str) -> None:
