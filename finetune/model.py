@@ -1,6 +1,6 @@
 """The base model and its tokenizer, loaded from files on this machine and checked.
 
-Trap numbers (T4, T8) are those of docs/architecture.md.
+Trap numbers (T4, T8) are those of docs/traps.md.
 """
 
 from __future__ import annotations
