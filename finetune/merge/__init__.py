@@ -61,10 +61,10 @@ def merge(weights: BaseWeights, adapter: Adapter, *, folder: Path, options: Merg
             weight = weights.read(name).to(weights.device) if options.original else weights.as_trained(name)
             if not weight.is_floating_point():
                 return weight.cpu()
-            merged = weight.float()
             if (change := adapter.changes.get(name)) is not None:
-                merged = apply(change, merged, read=file.get_tensor, strength=options.strength, transposed=name in weights.transposed)
-            return _rounded(name, merged, options.dtype)
+                transposed = name in weights.transposed
+                weight = apply(change, weight.float(), read=file.get_tensor, strength=options.strength, transposed=transposed)
+            return _rounded(name, weight, options.dtype)
 
         files = write_shards(folder, sizes, get=get, shard_bytes=options.shard_bytes)
     return MergedWeights(
