@@ -46,9 +46,14 @@ def write_card(folder: Path, facts: Facts) -> None:
 
 def public_name(base: BaseFolder) -> str:
     """The base's name for other machines: its hub id, or the name of its folder; never a path."""
-    if base.path.parent.parent.name.startswith("models--"):
+    if from_hub(base):
         return base.name
     return "octotune-demo" if base.path == DEMO else base.path.name
+
+
+def from_hub(base: BaseFolder) -> bool:
+    """Whether the base lies in the hub's cache, in a folder called after its commit."""
+    return base.path.parent.name == "snapshots"
 
 
 def licence_of(base: BaseFolder) -> str:
@@ -133,7 +138,8 @@ def _header(facts: Facts, licence: str) -> str:
     header: dict[str, Any] = {"license": licence, "library_name": "peft" if facts.report.base == "none" else "transformers"}
     if licence == OPENRAIL:
         header |= {"license": "other", "license_name": licence, "license_link": facts.base.family.licence_url}
-    header |= {"base_model": public_name(facts.base), "pipeline_tag": "text-generation", "tags": ["code", "octotune"]}
+    header |= {"base_model": facts.base.name} if from_hub(facts.base) else {}
+    header |= {"pipeline_tag": "text-generation", "tags": ["code", "octotune"]}
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n# {facts.recipe.name}"
 
 
@@ -141,7 +147,7 @@ def _origin(facts: Facts) -> str:
     form = "The adapter alone" if facts.report.base == "none" else f"{public_name(facts.base)} with an adapter merged into its weights"
     rows = [
         ("base model", public_name(facts.base)),
-        ("base revision", facts.base.path.name if public_name(facts.base) == facts.base.name else facts.base.revision or "a local folder"),
+        ("base revision", facts.base.path.name if from_hub(facts.base) else "a local folder"),
         ("base digest (SHA-256)", facts.base.digest),
         ("adapter weights (SHA-256)", facts.adapter_digest),
         ("model family", facts.base.family.name),

@@ -81,7 +81,7 @@ def test_a_bigcode_base_passes_its_duties_on(base: BaseFolder, tmp_path: Path) -
     assert "Paragraph 4" in notice and "Attachment A" in notice and "machine generated" in notice
     assert "https://www.bigcode-project.org/docs/pages/bigcode-openrail/" in (out / "LICENSE").read_text()
     header = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
-    assert (header["license"], header["license_name"], header["base_model"]) == ("other", "bigcode-openrail-m", "small-coder")
+    assert (header["license"], header["license_name"]) == ("other", "bigcode-openrail-m")
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
 
 
@@ -129,6 +129,14 @@ def test_the_card_holds_the_figures_and_no_path(base: BaseFolder) -> None:
     assert "| bits_per_byte | 1.5 [1.25, 1.75] | 1.5 [1.25, 1.75] | -0.5 [-0.75, -0.25] | 40 |" in text
     assert "0.01 [-0.02, 0.04] (no difference shown)" in text
     assert "/home/ann" not in text and str(base.path) not in text
+
+
+def test_a_base_from_the_hub_is_named_by_its_id_and_commit(base: BaseFolder, tmp_path: Path) -> None:
+    hub = replace(base, name="bigcode/starcoder2-3b", path=tmp_path / "models--bigcode--starcoder2-3b" / "snapshots" / "733247c55e3f")
+    text = card(facts(hub), "bigcode-openrail-m")
+    assert yaml.safe_load(text.split("---\n")[1])["base_model"] == "bigcode/starcoder2-3b"
+    assert "| base revision | 733247c55e3f |" in text
+    assert "base_model:" not in card(facts(base), "apache-2.0")
 
 
 def test_what_was_not_measured_is_said_to_be_so(base: BaseFolder) -> None:

@@ -31,7 +31,7 @@ class MergeOptions:
     dtype: Dtype = "bfloat16"
     original: bool = False
     strength: float = 1.0
-    shard_bytes: int = 2 << 30
+    shard_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class MergedWeights:
 def merge(weights: BaseWeights, adapter: Adapter, *, folder: Path, options: MergeOptions) -> MergedWeights:
     """Write the base with the adapter added into `folder`, which exists, as safetensors.
 
-    Each tensor is added to in float32 and rounded once. Memory: the largest file (`shard_bytes`) and one tensor.
+    Each tensor is added to in float32 and rounded once. Memory: twice the largest file (`shard_bytes`), and one tensor in
+    float32.
     """
     from safetensors import safe_open
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from finetune.errors import ExportError
 from finetune.methods import CONFIG, WEIGHTS
+from finetune.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +81,7 @@ def read_adapter(folder: Path) -> Adapter:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ExportError(f"{folder}: no adapter lies here ({name} is missing); train first: finetune train RECIPE")
+    quiet_libraries()
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     _refuse_unmergeable(config, folder)
     from safetensors import SafetensorError, safe_open

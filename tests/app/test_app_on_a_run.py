@@ -1,0 +1,88 @@
+"""python -m app on a real run with a tiny model: from the command to an answer in the browser, and out again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.__main__ import free_port
+from app.heldout import HOLES, longest_answer, questions
+from finetune.base import read_base
+from finetune.data.store import write_heldout
+from finetune.recipe import parse_recipe
+from finetune.records import FimPrompt, Origin, SourceFile
+from finetune.run import Run, open_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).parents[2]
+BODY = "def {0}{1}():\n x = {1}\n y = x\n z = {1}\n return z\n\n"
+FILES = [SourceFile(Origin("shop", "c", f"src/{name}.py"), "Python", "".join(BODY.format(name, i) for i in range(6))) for name in "abc"]
+
+
+@pytest.fixture
+def run(tiny_base: Path, tmp_path: Path) -> Run:
+    """A run that is built and trained, as far as its folder says: an adapter without effect, three held-out files."""
+    from finetune.methods import save_adapter
+    from finetune.model import load_model
+
+    overrides = [f"runs={tmp_path}", f"model.path={tiny_base}", "data.row_length=256", "evaluate.max_new_tokens=48"]
+    run = open_run(parse_recipe("", overrides, name="shop"))
+    base = read_base(run.recipe.model)
+    with run.step("build"):
+        write_heldout(FILES, run.data / "heldout.jsonl")
+    with run.step("train"):
+        run.adapter.mkdir()
+        save_adapter(run.recipe.adapter(load_model(base, run.recipe.model), base.family), run.adapter, base)
+    return run
+
+
+def test_the_holes_offered_are_those_that_are_measured(run: Run) -> None:
+    base = read_base(run.recipe.model)
+    offered = questions(run, base)
+    assert {question.name.split(": ")[1] for question in offered} == {"a line", "a span", "a block"}
+    assert len(offered) <= 3 * HOLES
+    texts = {file.origin.path: file.text for file in FILES}
+    for question in offered:
+        assert isinstance(question.prompt, FimPrompt) and question.truth
+        assert question.prompt.prefix + question.truth + question.prompt.suffix in texts[question.name.split(": ")[0]]
+    assert longest_answer(base) == 256, "half of the context"
+
+
+@pytest.fixture
+def served(run: Run) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command, once it says where the page is."""
+    port = free_port("127.0.0.1", None)
+    command = [sys.executable, "-m", "app", str(run.folder), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "the playground is at" in line:
+                break
+        else:
+            pytest.fail("".join(said))
+        yield process, f"http://127.0.0.1:{port}/"
+        process.kill()
+
+
+@pytest.mark.browser
+def test_the_command_serves_a_run_until_it_is_interrupted(served: tuple[subprocess.Popen[str], str], tab: Page) -> None:
+    process, url = served
+    tab.goto(url)
+    tab.get_by_role("tab", name="Held-out").click()
+    tab.click("#ask-hole")
+    for arm in ("base", "shop"):
+        tab.locator(f'#answers section[aria-label="{arm}"] .facts', has_text="the true text").wait_for()
+    base, tuned = tab.eval_on_selector_all("#answers .said", "all => all.map(element => element.textContent)")
+    assert base == tuned != "", "an adapter without effect says what the base says"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
