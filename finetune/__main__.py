@@ -15,21 +15,40 @@ from finetune.errors import FinetuneError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. 0: done; 2: a mistake the user can put right, one message; 1: ours, with a traceback."""
-    options = _parser().parse_args(arguments)
+    options = _read(arguments)
     try:
         VERBS[options.verb](options)
     except FinetuneError as error:
         print(f"finetune {options.verb}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"finetune {options.verb}: the disk is full ({error.filename}); free some room and type the same again", file=sys.stderr)
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"finetune {options.verb}: the disk is full{place}; free some room and type the same again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"finetune {options.verb}: stopped; type the same again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The words typed; overrides may stand before and after options."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and ("overrides" not in options or any("=" not in word or word.startswith("-") for word in rest)):
+        parser.error(f"unknown: {' '.join(rest)}; type: finetune {options.verb} --help")
+    if rest:
+        options.overrides += rest
+    return options
+
+
+def whole_number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,11 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _own_options(name: str, verb: argparse.ArgumentParser) -> None:
     if name == "build":
-        verb.add_argument("--show", type=int, default=0, metavar="N", help="print N samples with the learnt tokens marked")
+        verb.add_argument("--show", type=whole_number, default=0, metavar="N", help="print N samples with the learnt tokens marked")
     if name == "train":
         verb.add_argument("--dry-run", action="store_true", help="print the resolved recipe and the plan, train nothing")
     if name == "compare":
-        verb.add_argument("-n", type=int, default=5, help="held-out holes to show")
+        verb.add_argument("-n", type=whole_number, default=5, help="held-out holes to show")
     if name == "demo":
         verb.add_argument("--repo", default="", metavar="PATH", help="the git repository to learn from")
 

@@ -54,5 +54,12 @@ def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
                 )
     if not recipe.data.miners:
         yield "data.miners: found none; write for example data.miners=[fim, commits]"
+    if base.context_length is not None and recipe.evaluate.max_new_tokens >= base.context_length:
+        yield (
+            f"evaluate.max_new_tokens: found {recipe.evaluate.max_new_tokens}, which leaves no room for a prompt in the "
+            f"{base.context_length} tokens that {base.name} reads; write a smaller number"
+        )
+    if not recipe.evaluate.holes:
+        yield "evaluate.holes: found none; write for example evaluate.holes=[line, span, block]"
     if not recipe.evaluate.metrics:
         yield "evaluate.metrics: found none; leave the key out for all of them"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe, dump_recipe, load_recipe
-from finetune.run import Run, is_main_process, open_run
+from finetune.run import is_main_process, open_run, run_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,7 +79,7 @@ def compare(options: Namespace) -> None:
     """Show base and tuned side by side on held-out holes."""
     from finetune import compare as module
 
-    _say(module.compare(_run(options), n=options.n))
+    _say(module.compare(run_of(_recipe(options)), n=options.n))
 
 
 def export(options: Namespace) -> None:
@@ -100,25 +100,26 @@ def demo(options: Namespace) -> None:
     """Walk the whole road once: build, train, evaluate, export; on a CPU, with the embedded base model."""
     from finetune.base import DEMO
     from finetune.check import require_sound
-    from finetune.tour import tour
+    from finetune.tour import run_name, tour
 
-    path = Path(options.recipe) if options.recipe else DEMO / "demo.yaml"
-    repository = [f"data.repositories=[{options.repo!r}]"] if options.repo else []
-    tour(require_sound(load_recipe(path, [*repository, *options.overrides])), say=_say)
+    words = [options.recipe] if "=" in options.recipe else []
+    path = DEMO / "demo.yaml" if words or not options.recipe else Path(options.recipe)
+    named = [f"data.repositories=[{options.repo!r}]", f"name={run_name(options.repo)}"] if options.repo else []
+    tour(require_sound(load_recipe(path, [*named, *words, *options.overrides])), say=_say)
 
 
 def _recipe(options: Namespace) -> Recipe:
     """The recipe that was named, by its file or by the folder of its run, with the overrides, checked."""
     from finetune.check import require_sound
 
-    path = Path(options.recipe)
     if "=" in options.recipe:
         raise RecipeError(f"found {options.recipe!r} where the recipe belongs; type: finetune {options.verb} RECIPE [key=value ...]")
-    return require_sound(load_recipe(path / "recipe.yaml" if path.is_dir() else path, options.overrides))
-
-
-def _run(options: Namespace) -> Run:
-    return open_run(_recipe(options))
+    path = Path(options.recipe)
+    if not path.is_dir():
+        return require_sound(load_recipe(path, options.overrides))
+    # A run that was moved, or is named from elsewhere, is the folder that was named.
+    here = [f"runs={str(path.resolve().parent)!r}", f"name={path.resolve().name!r}"]
+    return require_sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]))
 
 
 def _say(what: RenderableType) -> None:

@@ -16,7 +16,7 @@ from finetune.methods import coverage, linear_layers
 from finetune.model import autocast_dtype, weight_dtype
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection, Recipe
-from finetune.run import Run, open_run
+from finetune.run import Run, run_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -61,7 +61,7 @@ def plan(recipe: Recipe) -> Plan:
     model = _on_meta(base, recipe)
     covered = coverage(model)
     tokens_per_step = recipe.train.batch_size * recipe.train.accumulation * recipe.data.row_length
-    steps = planned_steps(recipe, open_run(recipe))
+    steps = planned_steps(recipe, run_of(recipe))
     tokens = None if steps is None else steps * tokens_per_step
     passes = 6 if recipe.train.gradient_checkpointing else 4  # 2 a weight and token: forward, again, back (a frozen weight has no gradient)
     return Plan(

@@ -2,7 +2,7 @@
 
     runs/NAME/
         recipe.yaml        the resolved recipe; loading it gives an equal object
-        manifest.json      recipe digest, versions, seeds, git state; per step: digest, times, peak memory
+        manifest.json      recipe digest, versions, seed; per step: digest, commits read, times, peak memory
         data/              packed rows (Arrow), held-out files, report.json        step build
         checkpoints/       written aside and renamed, removed when training ends   step train
         adapter/           the trained adapter, metrics.jsonl, loss.png            step train
@@ -41,6 +41,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "export": ("seed", "model", "data", "adapter", "train", "export"),
 }
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}
+_RESULTS = {"build": "data", "train": "adapter", "evaluate": "report.json", "export": "export"}
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "octotune")
 
 
@@ -91,9 +92,17 @@ class Run:
         return mark
 
     def done(self, step: str) -> bool:
-        """Whether `step` has ended well for this very recipe, on the very result it stands on."""
+        """Whether `step` has ended well for this very recipe, on the very result it stands on, and its result is there."""
         mark = self.mark(step)
-        return mark.get("digest") == self.digest(step) and mark.get("stands_on") == self._stands_on(step)
+        if mark.get("digest") != self.digest(step) or mark.get("stands_on") != self._stands_on(step):
+            return False
+        return (self.folder / _RESULTS[step]).exists()
+
+    def _unmark(self, step: str) -> None:
+        """Take the mark away: from here until the step has ended, what lies in its place proves nothing."""
+        state = self.state()
+        if state["steps"].pop(step, None) is not None:
+            write_json(self.manifest, state)
 
     def _stands_on(self, step: str) -> str | None:
         need = _NEEDS.get(step)
@@ -115,6 +124,7 @@ class Run:
         """
         started, clock = time.gmtime(), time.monotonic()
         notes: dict[str, Any] = {}
+        self._unmark(step)
         yield notes
         stands_on, digest = self._stands_on(step), self.digest(step)
         result = hashlib.sha256(json.dumps([digest, stands_on, notes.get("inputs")], sort_keys=True).encode())
@@ -132,9 +142,14 @@ class Run:
         write_json(self.manifest, state)
 
 
+def run_of(recipe: Recipe) -> Run:
+    """The run of a recipe, to look at; nothing is written."""
+    return Run(Path(recipe.runs) / recipe.name, recipe)
+
+
 def open_run(recipe: Recipe) -> Run:
     """The run of a recipe; its folder is made and the resolved recipe written into it."""
-    folder = Path(recipe.runs) / recipe.name
+    folder = run_of(recipe).folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "recipe.yaml", dump_recipe(recipe))

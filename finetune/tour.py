@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.recipe import Recipe
@@ -19,25 +23,42 @@ def tour(recipe: Recipe, *, say: Callable[[RenderableType], None]) -> None:
 
     started = time.monotonic()
     say("\n1/4 build: repositories to packed rows")
-    say(build.table(build.build(recipe)))
+    built = build.build(recipe)
+    say(build.table(built))
     say("\n2/4 train: an adapter on the base model")
     say(train.table(train.train(recipe)))
     say("\n3/4 evaluate: base against tuned on held-out files")
     report = evaluate.evaluate(recipe)
     say("\n4/4 export: merged, reloaded in a fresh process, checked")
     say(export.table(export.export(recipe)))
+    say(f"\nleft out: {left_out(built.items.dropped)}")
     say("\nbase against tuned")
     say(evaluate.table(report))
     say(f"\n{time.monotonic() - started:.0f} s in all. Next:\n{next_commands(recipe)}")
 
 
+def run_name(repository: str) -> str:
+    """A run's name for a repository, so that one repository does not take the other's folder; here it is plainly demo."""
+    name, _, path = repository.rpartition("=")
+    if Path(path).resolve() == Path.cwd():
+        return "demo"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name or Path(path).resolve().name).strip("-")
+    return f"demo-{plain}" if plain else "demo"
+
+
+def left_out(dropped: Mapping[str, int]) -> str:
+    """Why files and changes were dropped, the commonest reason first."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) or "nothing"
+
+
 def next_commands(recipe: Recipe) -> str:
     """The three commands that follow, with this run's own folder."""
     folder = f"{recipe.runs}/{recipe.name}"
+    here = "" if shutil.which("finetune") else f"{Path(sys.executable).parent}/"
     return "\n".join(
         [
-            f"  finetune compare {folder}        both answers side by side, with the true text",
-            f"  python -m app {folder}           the playground, in a browser",
-            f"  finetune build {folder} --show 3   what was learnt, token by token",
+            f"  {here}finetune compare {folder}          both answers side by side, with the true text",
+            f"  {here}python -m app {folder}             the playground, in a browser",
+            f"  {here}finetune build {folder} --show 3   what was learnt, token by token",
         ]
     )

@@ -94,6 +94,30 @@ def test_a_run_is_named_by_its_folder_too(recipe, capsys, tmp_path) -> None:
     assert main(["check", str(tmp_path / "runs" / "mine")]) == 0
 
 
+def test_overrides_may_stand_on_both_sides_of_an_option(recipe, capsys) -> None:
+    assert "no git repository" in refused(capsys, "build", recipe, "seed=1", "--show", "2", "data.repositories=[/nowhere]")
+
+
+def test_looking_at_a_run_does_not_change_it(recipe, capsys, tmp_path) -> None:
+    from finetune.recipe import load_recipe
+    from finetune.run import open_run
+
+    run = open_run(load_recipe(Path(recipe), ["seed=5"]))
+    before = (run.folder / "recipe.yaml").read_text()
+    assert main(["plan", str(run.folder), "adapter.r=64"]) == 0
+    assert (run.folder / "recipe.yaml").read_text() == before
+
+
+def test_a_run_that_was_moved_is_the_folder_that_was_named(recipe, capsys, tmp_path) -> None:
+    from finetune.recipe import load_recipe
+    from finetune.run import open_run
+
+    old = open_run(load_recipe(Path(recipe))).folder
+    new = old.rename(tmp_path / "elsewhere")
+    assert f"type: finetune build {new}" in refused(capsys, "train", str(new))
+    assert not old.exists()
+
+
 def test_list_names_every_choice(capsys) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out

@@ -61,7 +61,7 @@ def test_a_readme_command_ends_well(clone: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "-m app" in command])
 def test_the_readmes_playground_answers_on_loopback(clone: Path, command: str) -> None:
-    words = [sys.executable, *command.split()[1:], "--port", "0"]
+    words = [sys.executable, *command.split()[1:]]
     with subprocess.Popen(words, cwd=clone, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as app:
         try:
             assert app.stdout is not None

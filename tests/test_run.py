@@ -9,11 +9,18 @@ import pytest
 
 from finetune.errors import FinetuneError, TrainError
 from finetune.recipe import Recipe, parse_recipe
-from finetune.run import load_run, open_run
+from finetune.run import Run, load_run, open_run
 
 
 def recipe(folder: Path, *overrides: str) -> Recipe:
     return parse_recipe("name: a", [f"runs={folder}", *overrides])
+
+
+def finish(run: Run, step: str, **found: str) -> None:
+    """Ends a step as its owner does: the result first, then the mark."""
+    with run.step(step) as notes:
+        notes.update(found)
+        getattr(run, {"build": "data", "train": "adapter"}[step]).mkdir(exist_ok=True)
 
 
 def test_a_run_loads_as_the_recipe_it_was_opened_with(tmp_path: Path) -> None:
@@ -26,15 +33,29 @@ def test_a_step_is_done_only_when_it_ended_well(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), run.step("build"):
         raise RuntimeError
     assert not run.done("build")
-    with run.step("build") as notes:
-        notes["inputs"] = "commit 1"
+    finish(run, "build", inputs="commit 1")
     assert run.done("build")
+
+
+def test_a_step_is_not_done_when_its_result_is_gone(tmp_path: Path) -> None:
+    run = open_run(recipe(tmp_path))
+    finish(run, "build")
+    run.data.rmdir()
+    assert not run.done("build")
+
+
+def test_a_step_that_is_done_again_is_not_done_while_it_runs(tmp_path: Path) -> None:
+    """A kill between the new result and its mark must not leave the old mark beside the new result."""
+    run = open_run(recipe(tmp_path))
+    finish(run, "build")
+    with pytest.raises(RuntimeError), run.step("build"):
+        raise RuntimeError
+    assert not run.done("build")
 
 
 def test_a_step_is_not_done_for_a_recipe_that_changed_what_it_depends_on(tmp_path: Path) -> None:
     run = open_run(recipe(tmp_path))
-    with run.step("build"):
-        pass
+    finish(run, "build")
     assert open_run(recipe(tmp_path, "train.epochs=3")).done("build")
     assert not open_run(recipe(tmp_path, "data.row_length=128")).done("build")
 
@@ -42,11 +63,9 @@ def test_a_step_is_not_done_for_a_recipe_that_changed_what_it_depends_on(tmp_pat
 def test_new_data_makes_the_old_adapter_stale(tmp_path: Path) -> None:
     run = open_run(recipe(tmp_path))
     for commit in ("1", "2"):
-        with run.step("build") as notes:
-            notes["inputs"] = commit
+        finish(run, "build", inputs=commit)
         assert not run.done("train")
-        with run.step("train"):
-            pass
+        finish(run, "train")
         assert run.done("train")
 
 

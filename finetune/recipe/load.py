@@ -34,7 +34,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise RecipeError(f"{path}: no such file; write the path of a recipe, for example recipes/demo.yaml") from error
+        raise RecipeError(f"{path}: no such file; write the path of a recipe, for example recipes/starcoder2-3b-qlora.yaml") from error
     except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
         raise RecipeError(f"{path}: can not be read as text ({error}); write the path of a YAML recipe") from error
     return parse_recipe(text, overrides, source=str(path), name=path.stem)

@@ -96,7 +96,7 @@ class SweepSection(Section):
 class Recipe(Section):
     """One experiment: one YAML file, one immutable object."""
 
-    name: str = Field("", pattern=r"^[A-Za-z0-9._-]*$", description="the run's folder; empty: the recipe file's name")
+    name: str = Field("", pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$", description="the run's folder; empty: the recipe file's name")
     runs: str = Field("runs", description="the folder that holds the runs")
     seed: NonNegativeInt = 0
     model: ModelSection = ModelSection()

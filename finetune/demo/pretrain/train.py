@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch.nn.utils import parameters_to_vector
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
 from finetune.demo.pretrain.attention import register
-from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_PAD, THETA
+from finetune.demo.pretrain.tokenizer import CONTEXT, END, FIM_MIDDLE, FIM_PAD, FIM_PREFIX, THETA
 
 FIXED = {
     "max_position_embeddings": CONTEXT,
@@ -39,7 +39,8 @@ FIXED = {
     "embedding_dropout": 0.0,
     "attention_dropout": 0.0,
 }
-Step = Callable[[Tensor], Tensor]
+Step = Callable[[Tensor, Tensor], Tensor]
+Learn = Literal["all", "answers"]
 
 
 class Schedule(NamedTuple):
@@ -93,13 +94,21 @@ def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimiz
     return [muon, adam]
 
 
-def loss_of(model: Starcoder2ForCausalLM, ids_BT: Tensor) -> Tensor:
-    """Mean nats per token over everything but padding; pad is a token of its own, so no real token is hidden by it."""
+def loss_of(model: Starcoder2ForCausalLM, ids_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    """Mean nats per token over the targets that are no padding; pad is a token of its own, so no real token is hidden by it."""
     hidden_BTH = model.model(input_ids=ids_BT, use_cache=False).last_hidden_state
     logits_BTV = model.lm_head(hidden_BTH)
-    # The last token has nothing to foretell; it stays in so that lengths stay a multiple of 128, which the products like.
-    targets_BT = nn.functional.pad(ids_BT[:, 1:], (0, 1), value=FIM_PAD)
     return nn.functional.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=FIM_PAD)
+
+
+def targets(ids_BT: Tensor, learn: Learn) -> Tensor:
+    """The next token at each place; "answers" leaves out what stands between <fim_prefix> and <fim_middle>, the question of a hole."""
+    learnt_BT = ids_BT
+    if learn == "answers":
+        question_BT = (ids_BT == FIM_PREFIX).cumsum(1) > (ids_BT == FIM_MIDDLE).cumsum(1)
+        learnt_BT = ids_BT.masked_fill(question_BT, FIM_PAD)
+    # The last token has nothing to foretell; it stays in so that lengths stay a multiple of 128, which the products like.
+    return nn.functional.pad(learnt_BT[:, 1:], (0, 1), value=FIM_PAD)
 
 
 def batches(rows: np.ndarray, tokens: int, *, seed: int, start: int = 0) -> Iterator[Tensor]:
@@ -117,12 +126,13 @@ def batches(rows: np.ndarray, tokens: int, *, seed: int, start: int = 0) -> Iter
 class Run:
     """One training run in a folder: weights.pt (newest complete checkpoint) and metrics.jsonl."""
 
-    def __init__(self, model: Starcoder2ForCausalLM, schedule: Schedule, folder: Path) -> None:
+    def __init__(self, model: Starcoder2ForCausalLM, schedule: Schedule, folder: Path, *, learn: Learn = "all") -> None:
+        self.learn = learn
         self.model, self.schedule, self.folder = model, schedule, folder
         self.optimizers = optimizers(model, schedule)
         self.progress = Progress()
         self.stopped = False
-        self.forward: Step = torch.compile(lambda ids_BT: loss_of(model, ids_BT), dynamic=False)
+        self.forward: Step = torch.compile(lambda *batch: loss_of(model, *batch), dynamic=False)
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> None:
@@ -163,7 +173,7 @@ class Run:
 
     def _step(self, ids_BT: Tensor, multiplier: float) -> float:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = self.forward(ids_BT)
+            loss = self.forward(ids_BT, targets(ids_BT, self.learn))
         torch.autograd.backward(loss)
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.schedule.clip)
@@ -206,7 +216,7 @@ class Run:
         losses = []
         for ids_BT in torch.split(torch.from_numpy(valid.astype(np.int64)), 8):
             with torch.autocast("cpu", torch.bfloat16):
-                losses.append(loss_of(self.model, ids_BT).item())
+                losses.append(loss_of(self.model, ids_BT, targets(ids_BT, self.learn)).item())
         return sum(losses) / len(losses)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
