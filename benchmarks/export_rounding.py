@@ -2,7 +2,7 @@
 
     python benchmarks/export_rounding.py
 
-Four minutes on two cores. The tolerances in finetune/export/tolerance.py stand on its figures.
+Five minutes on two cores. The tolerances in finetune/export/tolerance.py stand on its figures.
 """
 
 from __future__ import annotations

@@ -41,11 +41,10 @@ def read_base(model: ModelSection) -> BaseFolder:
     config = _json(folder, "config.json")
     tokenizer = _json(folder, "tokenizer.json")
     weights = weight_files(folder)
-    vocabulary = {*tokenizer["model"]["vocab"], *(token["content"] for token in tokenizer["added_tokens"])}
+    ids = _ids(folder, tokenizer)
     model_type = config.get("model_type", "")
     size = config.get("vocab_size", 0)
-    highest = max((token["id"] for token in tokenizer["added_tokens"]), default=0)
-    highest = max(highest, *tokenizer["model"]["vocab"].values())
+    highest = max(ids.values())
     if highest >= size:
         raise ModelError(
             f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here"
@@ -54,7 +53,7 @@ def read_base(model: ModelSection) -> BaseFolder:
         path=folder,
         name=model.path,
         revision=model.revision,
-        family=find_family(model.family, model_type, vocabulary, eos=_eos(folder)),
+        family=find_family(model.family, model_type, ids, eos=_eos(folder)),
         model_type=model_type,
         vocabulary_size=size,
         context_length=config.get("max_position_embeddings") or config.get("n_positions"),
@@ -89,14 +88,28 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _json(folder: Path, name: str) -> Any:
+def _ids(folder: Path, tokenizer: dict[str, Any]) -> dict[str, int]:
+    """Every token of tokenizer.json and its id."""
+    vocabulary = tokenizer.get("model", {}).get("vocab")
+    if not isinstance(vocabulary, dict) or not vocabulary:
+        raise ModelError(f"{folder}/tokenizer.json: no vocabulary of byte-level BPE in it; write model.path of a model for code")
+    added: dict[str, int] = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+    return vocabulary | added
+
+
+def _json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: no {name}; write model.path=FOLDER of a complete base model") from error
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}:{error.lineno}: no valid JSON ({error.msg}); copy the file again") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: no text ({error.reason}); copy the file again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: found a {type(content).__name__}, not a mapping; copy the file again")
+    return content
 
 
 def _eos(folder: Path) -> str | None:

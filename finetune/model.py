@@ -41,6 +41,18 @@ def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def read_config(base: BaseFolder) -> Any:
+    """The model's configuration. Raises ModelError for an architecture that the installed transformers does not know."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(base.path, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{base.path}/config.json: no model can be made of it ({_short(error)}); write model.path of another base"
+        ) from error
+
+
 def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
     """The base model with its weights, on the GPU if there is one, quantised as the recipe says.
 

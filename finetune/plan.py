@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from finetune.base import BaseFolder, read_base
 from finetune.data.report import read_report
 from finetune.methods import coverage, linear_layers
-from finetune.model import autocast_dtype, weight_dtype
+from finetune.model import autocast_dtype, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection, Recipe
 from finetune.run import Run, run_of
@@ -112,9 +112,9 @@ def table(found: Plan) -> Group:
 def _on_meta(base: BaseFolder, recipe: Recipe) -> PeftModel:
     """The model with its adapter, every layer of it, without a single weight."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    config = read_config(base)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
         return recipe.adapter(model, base.family)

@@ -114,7 +114,8 @@ def two_samples(rows: Dataset) -> Samples:
     for number in range(min(ROWS, len(rows))):
         batch = collate([rows[number]])
         ids = batch["input_ids"][0].tolist()
-        found += [ids[start:end][:SAMPLE] for start, end in _spans(batch["position_ids"][0]) if end - start > 1]
+        samples = [ids[start:end][:SAMPLE] for start, end in _spans(batch["position_ids"][0])]
+        found += [sample for sample in samples if len(set(sample)) > 1]  # not the padding, which says nothing
         if len(found) > 1:
             return Samples(found[0], found[1])
     lone = found[0]

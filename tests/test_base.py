@@ -45,6 +45,20 @@ def test_a_torn_json_is_named_with_its_line(copy: Path) -> None:
         read_base(ModelSection(path=str(copy)))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"[1]", "not a mapping"),
+        ("config.json", b"\xff\xfe", "no text"),
+        ("tokenizer.json", b'{"model": {"vocab": [["a", 0.1]]}, "added_tokens": []}', "no vocabulary of byte-level BPE"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(copy: Path, name: str, content: bytes, words: str) -> None:
+    (copy / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{name}.*{words}"):
+        read_base(ModelSection(path=str(copy)))
+
+
 def test_a_tokenizer_of_another_model_is_refused(copy: Path) -> None:
     tokenizer = json.loads((copy / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["stranger"] = 49151

@@ -117,12 +117,16 @@ def _changes(recipe: Recipe, repositories: Iterable[Repository], harvest: Harves
     found = chain.from_iterable(read_changes(repository, tally, limit=limit) for repository in repositories)
     names = {(file.origin.repo, PurePosixPath(file.origin.path).name) for file in harvest.heldout}
     texts = {file.text for file in harvest.heldout}
+    copies = {(each.origin.repo, each.origin.path) for each in harvest.files.decisions if each.reason == "copy"}
     for item in _cleaned(found, recipe.data, tally):
         assert isinstance(item, Change)
         if _side(item.origin, recipe) == "valid":
             yield item
         elif item.before in texts or item.after in texts:
             tally.drop(item.origin, "held_out_text")
+        elif (item.origin.repo, item.origin.path) in copies:
+            # What it is a copy of may be held out, and its history would give that away.
+            tally.drop(item.origin, "history_of_a_copy")
         elif _is_gone(item.origin, harvest.paths) and (item.origin.repo, PurePosixPath(item.origin.path).name) in names:
             # The readers follow renames they are sure of; of the others, the history could give a held-out file away.
             tally.drop(item.origin, "held_out_before_a_move")

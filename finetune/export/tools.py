@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from finetune.base import BaseFolder
 from finetune.cards import public_name
+from finetune.data.repos import named_path
 from finetune.errors import ExportError
 from finetune.export.checkpoint import READABLE, check_sound, write_small_files, write_tokenizer
 from finetune.export.tolerance import tolerance
@@ -37,7 +38,7 @@ class Workshop:
         self.run, self.base = run, base
         self.failed = run.folder / "export_failed.json"
         self.notes: dict[str, Any] = {}
-        repositories = (Path(path).resolve() for path in run.recipe.data.repositories)
+        repositories = (named_path(path)[1].resolve() for path in run.recipe.data.repositories)
         self.private = (base.path, run.folder.resolve(), *repositories)
         self._scratch = run.folder.resolve() / f"{STAGED}verify"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, weight_files
 from finetune.errors import ExportError
-from finetune.model import on_cpu, quantization_config, weight_dtype
+from finetune.model import on_cpu, quantization_config, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
 
@@ -102,10 +102,10 @@ class BaseWeights:
 def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
     """The model without a single weight."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     auto: Any = AutoModelForCausalLM
-    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    config = read_config(base)
     if getattr(config, "quantization_config", None) is not None:
         raise ExportError(
             f"{base.path}: the base on disk is quantised itself; write model.path of the full-precision model and train on that"

@@ -30,7 +30,9 @@ class ModelSection(Section):
     path: str = Field("demo", description="a folder, a hub id already in the local cache, or demo: the embedded model")
     revision: str | None = Field(None, description="commit or tag, for a hub id")
     family: Literal["auto", "starcoder2", "starcoder", "santacoder", "qwen2.5-coder", "none"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: bfloat16 on a GPU, else float32")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 where the hardware multiplies in it, else float32"
+    )
     quantization: Literal["none", "nf4", "int8"] = "none"
     double_quant: bool = Field(True, description="quantise nf4's scales as well: 0.37 bit a weight less (QLoRA, arXiv 2305.14314)")
 

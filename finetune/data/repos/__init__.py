@@ -2,6 +2,6 @@
 
 from finetune.data.repos.files import read_files
 from finetune.data.repos.history import read_changes
-from finetune.data.repos.opening import Repository, open_repositories, open_repository
+from finetune.data.repos.opening import Repository, named_path, open_repositories, open_repository
 
-__all__ = ["Repository", "open_repositories", "open_repository", "read_changes", "read_files"]
+__all__ = ["Repository", "named_path", "open_repositories", "open_repository", "read_changes", "read_files"]

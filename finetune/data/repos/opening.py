@@ -46,7 +46,7 @@ def open_repositories(paths: Sequence[str], ref: str) -> list[Repository]:
 
 def open_repository(path: str, ref: str) -> Repository:
     """The repository at a path (work tree, .git folder or bare; `name=path` to name it) at a commit, branch or tag."""
-    name, folder = _named(path)
+    name, folder = named_path(path)
     objects, shallow, object_format = _places(path, folder)
     return Repository(
         name=name or _name(folder),
@@ -58,7 +58,8 @@ def open_repository(path: str, ref: str) -> Repository:
     )
 
 
-def _named(path: str) -> tuple[str, Path]:
+def named_path(path: str) -> tuple[str, Path]:
+    """The name and the folder in `name=path`; the name is empty where none is given."""
     name, equals, rest = path.partition("=")
     if equals and name and not Path(path).expanduser().exists():
         return name, Path(rest).expanduser().absolute()

@@ -3,7 +3,8 @@
 python -m finetune.demo.pretrain fetch --work FOLDER     packages through pip, npm and apt
 python -m finetune.demo.pretrain corpus --work FOLDER    files worth learning from
 python -m finetune.demo.pretrain rows --work FOLDER      tokenizer and rows of tokens
-python -m finetune.demo.pretrain train --work FOLDER     by the clock; goes on where it was stopped
+python -m finetune.demo.pretrain train --work FOLDER     to read; by the clock, goes on where it was stopped
+python -m finetune.demo.pretrain holes --work FOLDER     to fill holes, from where the first training ended
 python -m finetune.demo.pretrain export --work FOLDER    the newest checkpoint as a model folder
 python -m finetune.demo.pretrain measure --work FOLDER   measurement.json
 python -m finetune.demo.pretrain card --work FOLDER      README.md of the model
@@ -22,6 +23,8 @@ from typing import Any, NamedTuple
 from finetune.demo.pretrain import card, fetch, licences
 from finetune.errors import DataError, FinetuneError
 from finetune.files import write_atomic, write_json
+
+READ, FILLED, CHECKPOINT = "read", "filled", "weights.pt"  # folders of the two trainings
 
 
 class Work(NamedTuple):
@@ -57,22 +60,33 @@ def run_corpus(work: Work) -> None:
 def run_rows(work: Work) -> None:
     """Trains the tokenizer and packs the rows."""
     from finetune.demo.pretrain.pack import Mix
-    from finetune.demo.pretrain.prepare import Plan, make_rows, make_tokenizer
+    from finetune.demo.pretrain.prepare import Mixes, Plan, make_rows, make_tokenizer
 
     corpus, tokenizer = work.folder / "corpus", work.folder / "tokenizer"
     make_tokenizer(corpus, tokenizer, **work.recipe["tokenizer"])
-    plan, mix = Plan(**work.recipe["rows"]), Mix(**work.recipe["mix"])
-    for name, count in make_rows(corpus, tokenizer, work.folder / "rows", plan=plan, mix=mix):
+    plan, mixes = Plan(**work.recipe["rows"]), Mixes(Mix(**work.recipe["mix"]), Mix(**work.recipe["hole_mix"]))
+    for name, count in make_rows(corpus, tokenizer, work.folder / "rows", plan=plan, mixes=mixes):
         _say(f"{name}: {count} rows")
 
 
 def run_train(work: Work) -> None:
     """Trains until the minutes are over."""
-    from finetune.demo.pretrain.processes import train_everywhere
+    from finetune.demo.pretrain.processes import Job, train_everywhere
     from finetune.demo.pretrain.train import Schedule
 
     schedule = Schedule(**work.recipe["schedule"])
-    train_everywhere(work.recipe["model"], schedule, rows=work.folder / "rows", folder=work.folder / "run")
+    train_everywhere(Job(work.recipe["model"], schedule, work.folder / "rows", work.folder / READ))
+
+
+def run_holes(work: Work) -> None:
+    """Trains on the answers to holes, from the weights of the first training."""
+    from finetune.demo.pretrain.processes import Job, train_everywhere
+    from finetune.demo.pretrain.train import Schedule
+
+    schedule = Schedule(**work.recipe["hole_schedule"])
+    job = Job(work.recipe["model"], schedule, work.folder / "rows", work.folder / FILLED)
+    start = work.folder / READ / CHECKPOINT
+    train_everywhere(job._replace(first="holes", last="holes", valid="holes_valid", learn="answers", weights=start))
 
 
 def run_export(work: Work) -> None:
@@ -83,7 +97,7 @@ def run_export(work: Work) -> None:
     from finetune.demo.pretrain.train import new_model
 
     model = new_model(work.recipe["model"], work.recipe["schedule"]["seed"])
-    model.load_state_dict(torch.load(work.folder / "run" / "weights.pt")["model"])
+    model.load_state_dict(torch.load(work.folder / FILLED / CHECKPOINT)["model"])
     export(model, work.folder / "tokenizer", work.out)
 
 
@@ -96,7 +110,7 @@ def run_measure(work: Work) -> None:
     files = read_corpus(work.folder / "corpus" / "held_out.jsonl")
     table: dict[str, object] = {
         "parameters": loaded.model.num_parameters(),
-        "training": _training(work.folder),
+        "training": {name: _training(work.folder / name) for name in (READ, FILLED)},
         "corpus": json.loads((work.folder / "corpus" / "tally.json").read_text()),
         "bits_per_byte": measure.bits_per_byte(loaded, measure.sample(files, work.recipe["measure"]["read"])),
     }
@@ -107,15 +121,11 @@ def run_measure(work: Work) -> None:
 
 
 def _training(folder: Path) -> dict[str, float]:
-    """How far the training came, from its checkpoint, and how much there was to read."""
-    import numpy as np
+    """How far a training came, from its checkpoint."""
     import torch
 
-    from finetune.demo.pretrain.tokenizer import FIM_PAD
-
-    progress: dict[str, float] = torch.load(folder / "run" / "weights.pt")["progress"]
-    packed = sum(int((np.load(folder / "rows" / f"{name}.npy") != FIM_PAD).sum()) for name in ("stable", "final"))
-    return {**progress, "packed_tokens": packed}
+    progress: dict[str, float] = torch.load(folder / CHECKPOINT)["progress"]
+    return progress
 
 
 def run_card(work: Work) -> None:
@@ -128,7 +138,8 @@ NEEDS = {
     "corpus": "raw",
     "rows": "corpus/train.jsonl",
     "train": "rows/valid.npy",
-    "export": "run/weights.pt",
+    "holes": f"{READ}/{CHECKPOINT}",
+    "export": f"{FILLED}/{CHECKPOINT}",
     "measure": "corpus/held_out.jsonl",
 }
 STEPS: dict[str, Callable[[Work], None]] = {
@@ -136,6 +147,7 @@ STEPS: dict[str, Callable[[Work], None]] = {
     "corpus": run_corpus,
     "rows": run_rows,
     "train": run_train,
+    "holes": run_holes,
     "export": run_export,
     "measure": run_measure,
     "card": run_card,

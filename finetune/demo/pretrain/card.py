@@ -60,11 +60,17 @@ def _share(share: Mapping[str, float]) -> str:
     return f"{share['value']:.1%} ({share['low']:.1%} to {share['high']:.1%})"
 
 
-def _training(recipe: Mapping[str, Any], log: Mapping[str, float]) -> dict[str, str]:
-    schedule, rows, mix = recipe["schedule"], recipe["rows"], recipe["mix"]
+def _training(recipe: Mapping[str, Any], trained: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    rows = recipe["rows"]
     shape = {name: f"{size:,}" for name, size in recipe["model"].items()}
+    lengths = {name: f"{rows[name]:,}" for name in ("stable_length", "final_length")}
+    first = _run(recipe["schedule"], recipe["mix"], trained["read"])
+    second = _run(recipe["hole_schedule"], recipe["hole_mix"], trained["filled"])
+    return {**shape, **lengths, **first, **{f"hole_{name}": text for name, text in second.items()}}
+
+
+def _run(schedule: Mapping[str, Any], mix: Mapping[str, Any], log: Mapping[str, float]) -> dict[str, str]:
     return {
-        **shape,
         **{kind: f"{share:.0%}" for kind, share in mix["kinds"].items()},
         "steps": f"{log['step']:,}",
         "tokens": f"{log['tokens'] / 1e6:.1f}",
@@ -74,10 +80,8 @@ def _training(recipe: Mapping[str, Any], log: Mapping[str, float]) -> dict[str, 
         "tokens_per_step": f"{schedule['tokens_per_step']:,}",
         "warmup_steps": str(schedule["warmup_steps"]),
         "decay": f"{schedule['decay']:.0%}",
-        "stable_length": f"{rows['stable_length']:,}",
-        "final_length": f"{rows['final_length']:,}",
-        "packed": f"{log['packed_tokens'] / 1e6:.1f} million tokens were packed",
         "fim": f"{mix['fim']:.0%}",
+        "spm": f"{mix['spm']:.0%}",
         "shapes": ", ".join(f"{share:.0%} {name}" for name, share in mix["holes"].items()),
     }
 

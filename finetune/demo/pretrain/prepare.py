@@ -1,4 +1,4 @@
-"""From the corpus to what training reads: the tokenizer and three arrays of rows (stable, final, valid)."""
+"""From the corpus to what training reads: the tokenizer, and rows: stable, final, valid; holes, holes_valid."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ class Plan(NamedTuple):
     final_share: float
 
 
+class Mixes(NamedTuple):
+    """What rows are made of in the first training and in the second."""
+
+    reading: Mix
+    holes: Mix
+
+
 class Job(NamedTuple):
     """One repository's files to be made rows of."""
 
@@ -51,20 +58,25 @@ def make_tokenizer(corpus: Path, folder: Path, *, size: int, seed: int) -> None:
     save(train_tokenizer(texts[::2], size), folder)
 
 
-def make_rows(corpus: Path, tokenizer: Path, folder: Path, *, plan: Plan, mix: Mix) -> Iterator[tuple[str, int]]:
-    """Writes stable.npy, final.npy and valid.npy and gives each name with its number of rows."""
+def make_rows(corpus: Path, tokenizer: Path, folder: Path, *, plan: Plan, mixes: Mixes) -> Iterator[tuple[str, int]]:
+    """Writes an array for each part of the training and gives its name with its number of rows."""
     folder.mkdir(parents=True, exist_ok=True)
     train = read_corpus(corpus / "train.jsonl")
+    early = [file for file in train if not _late(file, plan.final_share)]
+    late = [file for file in train if _late(file, plan.final_share)]
+    held_out = read_corpus(corpus / "held_out.jsonl")
     parts = {
-        "stable": ([file for file in train if not _late(file, plan.final_share)], plan.stable_length),
-        "final": ([file for file in train if _late(file, plan.final_share)], plan.final_length),
-        "valid": (read_corpus(corpus / "held_out.jsonl"), plan.stable_length),
+        "stable": (early, plan.stable_length, mixes.reading),
+        "final": (late, plan.final_length, mixes.reading),
+        "valid": (held_out, plan.stable_length, mixes.reading),
+        "holes": (late, plan.stable_length, mixes.holes),
+        "holes_valid": (held_out, plan.stable_length, mixes.holes),
     }
-    for name, (files, length) in parts.items():
+    for name, (files, length, mix) in parts.items():
         jobs = [Job(own, tokenizer, mix, length, plan.seed) for own in _by_repo(files)]
         with get_context("spawn").Pool() as pool:
             packed = np.concatenate(list(pool.imap(_pack, jobs)))
-        if name == "valid":
+        if name.endswith("valid"):
             packed = packed[np.random.default_rng(0).permutation(len(packed))[:VALID_ROWS]]
         np.save(folder / f"{name}.npy", packed)
         yield name, len(packed)

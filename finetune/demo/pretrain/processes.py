@@ -12,27 +12,31 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from finetune.demo.pretrain.train import Run, Schedule, new_model
+from finetune.demo.pretrain.train import Learn, Run, Schedule, new_model
 
 
 class Job(NamedTuple):
-    """What every process is told."""
+    """What every process is told: the arrays of `rows` to read first, while the rate decays, and for validation."""
 
     shape: dict[str, int]
     schedule: Schedule
     rows: Path
     folder: Path
-    processes: int
+    first: str = "stable"
+    last: str = "final"
+    valid: str = "valid"
+    learn: Learn = "all"
+    weights: Path | None = None  # a checkpoint to start from instead of random weights
+    processes: int = 2
 
 
-def train_everywhere(shape: dict[str, int], schedule: Schedule, *, rows: Path, folder: Path, processes: int = 2) -> None:
+def train_everywhere(job: Job) -> None:
     """Trains in `folder` until the minutes are over; goes on from the checkpoint that is there. SIGTERM saves and ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    meeting = folder / "rendezvous"
+    job.folder.mkdir(parents=True, exist_ok=True)
+    meeting = job.folder / "rendezvous"
     meeting.unlink(missing_ok=True)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    job = Job(shape, schedule, rows, folder, processes)
-    started = [get_context("spawn").Process(target=_train, args=(rank, job)) for rank in range(processes)]
+    started = [get_context("spawn").Process(target=_train, args=(rank, job)) for rank in range(job.processes)]
     for process in started:
         process.start()
     # The first process saves a checkpoint when it is told to stop and tells the others.
@@ -48,8 +52,11 @@ def _train(rank: int, job: Job) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     dist.init_process_group("gloo", init_method=f"file://{job.folder / 'rendezvous'}", rank=rank, world_size=job.processes)
-    run = Run(new_model(job.shape, job.schedule.seed), job.schedule, job.folder)
+    model = new_model(job.shape, job.schedule.seed)
+    if job.weights is not None:
+        model.load_state_dict(torch.load(job.weights)["model"])
+    run = Run(model, job.schedule, job.folder, learn=job.learn)
     run.resume()
-    stable, final, valid = (np.load(job.rows / f"{name}.npy") for name in ("stable", "final", "valid"))
+    stable, final, valid = (np.load(job.rows / f"{name}.npy") for name in (job.first, job.last, job.valid))
     run.train(stable, final, valid)
     dist.destroy_process_group()
