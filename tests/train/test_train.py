@@ -15,7 +15,7 @@ from training_runs import Prepare, logged
 
 from finetune.errors import TrainError
 from finetune.recipe import Recipe
-from finetune.run import Run, open_run
+from finetune.run import open_run
 from finetune.train import train
 from finetune.train.checkpoints import full_disk_named
 
