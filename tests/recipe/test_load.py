@@ -99,6 +99,11 @@ def test_a_recipe_takes_its_file_name_when_it_gives_none(tmp_path: Path) -> None
     assert load_recipe(tmp_path / "mine.yaml").name == "mine"
 
 
+def test_a_line_end_that_only_yaml_knows_survives() -> None:
+    recipe = Recipe.model_validate({"name": "x", "data": {"repositories": ["a\x85b\u2028c"]}})
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+
+
 @given(
     seed=st.integers(0, 2**31),
     rate=st.floats(1e-8, 1, exclude_min=True),
