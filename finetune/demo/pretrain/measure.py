@@ -159,7 +159,7 @@ def _share(hits: Sequence[bool]) -> dict[str, float | int]:
     n, value = len(hits), sum(hits) / len(hits)
     centre = (value + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * math.sqrt(value * (1 - value) / n + Z95**2 / (4 * n * n))
-    return {"value": round(value, 4), "low": round(centre - half, 4), "high": round(centre + half, 4), "n": n}
+    return {"value": round(value, 4), "low": round(max(centre - half, 0.0), 4), "high": round(centre + half, 4), "n": n}
 
 
 def _by_language(asked: Sequence[Hole], hits: Sequence[bool]) -> dict[str, dict[str, float | int]]:
