@@ -14,103 +14,12 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
+from finetune.data.looks import LOOKS, USUAL
+
 Type = Literal["programming", "markup", "prose", "data"]
 
 HEAD = 20_000  # characters a heuristic looks at
 
-# The language of an ending that linguist gives to several, where no heuristic below knows better.
-USUAL = {
-    ".as": "ActionScript", ".asc": "AsciiDoc", ".asm": "Assembly", ".b": "Limbo", ".bas": "BASIC", ".bb": "BitBake", ".cairo": "Cairo",
-    ".cgi": "Perl", ".cl": "OpenCL", ".cls": "Apex", ".d": "D", ".e": "Eiffel", ".ecl": "ECL", ".es": "JavaScript", ".f": "Fortran",
-    ".fcgi": "Perl", ".for": "Fortran", ".frag": "GLSL", ".fs": "F#", ".ftl": "FreeMarker", ".gml": "Game Maker Language",
-    ".gs": "JavaScript", ".h": "C", ".hh": "C++", ".html": "HTML", ".inc": "PHP", ".i": "SWIG", ".jq": "jq", ".json": "JSON",
-    ".l": "Lex", ".lean": "Lean 4", ".lsp": "Common Lisp", ".m": "Objective-C", ".m4": "M4", ".man": "Roff Manpage", ".md": "Markdown",
-    ".mdoc": "Roff Manpage", ".ml": "OCaml", ".mo": "Modelica", ".mqh": "MQL5", ".nu": "Nushell", ".odin": "Odin", ".pc": "pkg-config",
-    ".pkl": "Pkl", ".pl": "Perl", ".plist": "XML Property List", ".pm": "Perl", ".pod": "Pod", ".pp": "Puppet", ".prc": "PLSQL",
-    ".pro": "QMake", ".q": "q", ".qs": "Q#", ".r": "R", ".rs": "Rust", ".s": "Unix Assembly", ".sc": "Scala", ".scm": "Scheme",
-    ".spec": "RPM Spec", ".sql": "SQL", ".st": "Smalltalk", ".star": "Starlark", ".t": "Perl", ".tl": "Teal", ".tpl": "Smarty",
-    ".ts": "TypeScript", ".tsp": "TypeSpec", ".tst": "Scilab", ".tsx": "TSX", ".txt": "Text", ".uc": "UnrealScript", ".v": "Verilog",
-    ".vba": "VBA", ".vhost": "Nginx", ".workflow": "HCL", ".yaml": "YAML", ".yml": "YAML", ".yy": "Yacc", ".cfg": "INI", ".frm": "VBA",
-}  # fmt: skip
-
-XML = r"\A\s*<(?:\?xml|!DOCTYPE|TS\b|tileset|[\w:.-]+\s+xmlns)"
-CXX = (
-    r"^[ \t]*(?:template\s*<|(?:public|private|protected)\s*:|namespace\b|using\s+[\w:]+|class[ \t]+\w+[\w \t]{0,80}\n?[{;:]"
-    r"|#\s*include\s*<(?:c?string|vector|map|memory|iostream|algorithm|functional|utility|type_traits|optional|c(?:std\w+|math))>"
-    r")|\bstd::\w|\b(?:constexpr|noexcept|nullptr|static_cast|dynamic_cast)\b"
-)
-OBJECTIVE_C = r"^[ \t]*(?:@(?:interface|implementation|protocol|property|class|import|end)\b|#import\s+[\"<])"
-PROLOG = r"^[^#\n%]*:-|^[ \t]*%"
-RAKU = r"^[ \t]*(?:use\s+v6|unit\s+(?:module|class)|(?:my|our|has)\s+(?:class|role|grammar)|(?:grammar|role)\s+\w+\s*\{)"
-
-# Per ending: (language, pattern), the first that is found wins; else USUAL.
-LOOKS: dict[str, list[tuple[str, str]]] = {
-    ".h": [("Objective-C", OBJECTIVE_C), ("C++", CXX)],
-    ".inc": [
-        ("PHP", r"<\?(?:php|=)"),
-        ("C++", CXX),
-        ("HTML", r"\A\s*<\w"),
-        ("SQL", r"^(?:SELECT|INSERT|CREATE|ALTER)\s"),
-        ("Pascal", r"^[ \t]*(?:procedure|function)[ \t]+\w+[^\n]*;|^\{\$"),
-        ("BitBake", r"^\w+(?:_\w+)*\s*(?:\?|\+|\?\?|:)?=\s*\""),
-        ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
-    ],
-    ".m": [
-        ("Objective-C", OBJECTIVE_C + r"|^[ \t]*[-+]\s*\(|#\s*include"),
-        ("Mercury", r"^:-\s*module"),
-        ("Wolfram Language", r"\(\*|^[ \t]*\w+\[.*\]\s*:="),
-        ("MATLAB", r"^[ \t]*(?:%|function\b|end\b|\.\.\.)|\.\*|;[ \t]*$"),
-    ],
-    ".mm": [("XML", XML)],
-    ".pl": [
-        ("Raku", RAKU),
-        ("Perl", r"\A#!.*\bperl|^[ \t]*(?:use\s+(?:strict|warnings|v?5|\w+::)|package\s+[\w:]+\s*;|sub\s+\w+|my\s+[\$@%(])"),
-        ("Prolog", PROLOG),
-    ],
-    ".pm": [("X PixMap", r"/\*\s*XPM"), ("Raku", RAKU)],
-    ".t": [("Raku", RAKU), ("Turing", r"^[ \t]*(?:%|setscreen|var\s+\w+\s*:)|:=")],
-    ".ts": [("XML", XML)],
-    ".tsx": [("XML", XML)],
-    ".rs": [("RenderScript", r"^#pragma\s+(?:version|rs)"), ("XML", XML)],
-    ".md": [("GCC Machine Description", r"^\(define_(?:insn|expand|attr|constants)")],
-    ".cs": [("Smalltalk", r"^![\w\s]+methodsFor:"), ("C#", r"")],
-    ".fs": [
-        ("GLSL", r"^[ \t]*(?:#version|precision|uniform|varying)\s"),
-        ("Forth", r"^: \S+.*;[ \t]*$|^\\ "),
-        ("Filterscript", r"#pragma\s+rs"),
-    ],
-    ".v": [
-        ("Rocq Prover", r"^[ \t]*(?:Require|Theorem|Lemma|Definition|Proof|Inductive|Section)\b"),
-        ("V", r"^(?:pub\s+)?(?:fn|struct|enum)\s+\w+|^module\s+\w+[ \t]*$|^import\s+\w+(?:\.\w+)*[ \t]*$"),
-    ],
-    ".r": [("Rebol", r"(?i)\bREBOL\s*\["), ("Rez", r"^[ \t]*(?:resource|data)\s+'\w{4}'")],
-    ".sc": [("SuperCollider", r"\{\s*\||\bSynthDef\b|^[ \t]*\w+\s*:\s*\w+\s*\{")],
-    ".d": [("Makefile", r"^[\w./-]+\s*:(?:\s|$).*\\?$"), ("DTrace", r"^#!.*dtrace|^#pragma\s+D\s|^\w*:\w*:\w*:\w*")],
-    ".php": [("Hack", r"\A<\?hh")],
-    ".hh": [("Hack", r"\A<\?hh")],
-    ".pro": [("Prolog", r"^[^\[#\n]*:-"), ("Proguard", r"^-(?:keep|dontwarn)"), ("IDL", r"(?i)^[ \t]*(?:pro|function)\s+\w+\s*,")],
-    ".cls": [
-        ("TeX", r"^[ \t]*\\\w"),
-        ("VBA", r"^(?:VERSION \d|Attribute VB_|Option Explicit)"),
-        ("OpenEdge ABL", r"(?i)^[ \t]*(?:USING|CLASS)\s[\w.]+.*[:.][ \t]*$"),
-    ],
-    ".ml": [("Standard ML", r"^[ \t]*(?:structure|signature|functor|fun|datatype)\s+\w+")],
-    ".cl": [("Common Lisp", r"^[ \t]*\((?:defun|in-package|defpackage|defmacro)\b"), ("Cool", r"^[ \t]*class\s+\w+\s+inherits\b")],
-    ".html": [("Ecmarkup", r"<emu-(?:alg|clause|grammar)")],
-    ".asc": [("Public Key", r"\A-----BEGIN")],
-    ".spec": [("Python", r"^[ \t]*(?:a|exe|coll)\s*=\s*\w+\("), ("Ruby", r"^[ \t]*(?:describe|require)\b")],
-    ".cgi": [("Python", r"\A#!.*python"), ("Shell", r"\A#!.*\b(?:ba|z|k)?sh\b")],
-    ".tpl": [("Go Template", r"\{\{-?\s*(?:\.|range|if|define|template|include|with)\b")],
-    ".st": [("StringTemplate", r"^\w+\([\w,\s]*\)\s*::=|<[\w.]+>"), ("Smalltalk", r"")],
-    ".s": [("Assembly", r"(?i)^[ \t]*(?:global|section|extern)\s+\.?\w+")],
-    ".plist": [("OpenStep Property List", r"\A\s*\{")],
-    ".workflow": [("XML", XML)],
-    ".frag": [("JavaScript", r"^\(function|^[ \t]*\$\(|^[ \t]*(?:var|let|const)\s")],
-    ".for": [("Forth", r"^: \S+")],
-    ".yy": [("JSON", r"\A\s*\{")],
-    ".lsp": [("NewLisp", r"^[ \t]*\(define\b")],
-    ".json": [],
-}
 # Plain text by its name alone, beside those linguist lists.
 TEXT_NAMES = frozenset({"README", "CHANGES", "CHANGELOG", "TODO", "NOTES", "HACKING", "CONTRIBUTING", "HISTORY"})
 INTERPRETER = re.compile(r"\A#![ \t]*(?P<program>\S+)(?P<rest>[^\n]*)")
@@ -146,6 +55,26 @@ def table() -> Table:
 def type_of(language: str) -> Type | None:
     """programming, markup, prose or data; None for a name linguist does not have."""
     return table().types.get(language)
+
+
+def is_program(path: str) -> bool:
+    """Whether the name alone tells a program's file: an ending that some programming language has first."""
+    name = PurePosixPath(path).name
+    named = table().names.get(name)
+    if named is not None:
+        return type_of(named) == "programming"
+    ending = next((ending for ending in _endings(name.lower()) if ending in table().endings), None)
+    return ending is not None and type_of(USUAL.get(ending, table().endings[ending][0])) == "programming"
+
+
+def language_said(name: str | None) -> str | None:
+    """The language a repository names in linguist-language, None where it names none that is known."""
+    return None if name is None else _by_lower_name().get(name.lower().replace("-", " "))
+
+
+@functools.cache
+def _by_lower_name() -> dict[str, str]:
+    return {language.lower().replace("-", " "): language for language in table().types}
 
 
 def language_of(path: str, text: str) -> str | None:

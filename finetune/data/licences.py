@@ -16,6 +16,7 @@ COMMENT = re.compile(r"\A(?:\s*(?:#|//|/\*|\*|--|;|%|<!--|\"\"\"|'''|dnl\b|rem\b
 BLOCK = re.compile(r"\A(?:#![^\n]*\n)?\s*(?:/\*.*?\*/|<!--.*?-->|\"\"\".*?\"\"\"|'''.*?''')", re.DOTALL)
 MARKS = re.compile(r"^[ \t]*(?:#+|//+|/\*+|\*+/?|--+|;+|%+|<!--|-->|\"\"\"|'''|dnl\b|rem\b)[ \t]?", re.IGNORECASE | re.MULTILINE)
 FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
+NOTICE_FILE = re.compile(r"notice(?:\.(?:txt|md|rst))?", re.IGNORECASE)
 NOT_FILE = re.compile(r"\.(?:py|js|ts|go|rs|java|c|h|cc|cpp|rb|php|json|ya?ml|toml|xml|svg|png|css|sh|spdx)$", re.IGNORECASE)
 PAGE = re.compile(r"\.(?:md|mdx|rst|adoc|html?)$", re.IGNORECASE)
 # LICENSE-MIT beside LICENSE-APACHE offers a choice; any other pair of licence files asks for both.
@@ -27,6 +28,11 @@ def is_licence_file(path: str) -> bool:
     folder, _, name = path.rpartition("/")
     # REUSE keeps texts in LICENSES/; there each file says itself which one it falls under.
     return FILE.match(name) is not None and NOT_FILE.search(name) is None and folder.rpartition("/")[2] != "LICENSES"
+
+
+def is_notice_file(path: str) -> bool:
+    """Whether a path is a NOTICE, which tells a folder's licence where no licence file does."""
+    return NOTICE_FILE.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def licence_of_text(text: str) -> str | None:
@@ -50,6 +56,11 @@ class Scopes:
     def __init__(self, folders: dict[str, str]) -> None:
         self._folders = folders
 
+    @property
+    def own(self) -> str | None:
+        """The licence at the root: that of the repository as a whole."""
+        return self._folders.get("")
+
     def of(self, path: str) -> str | None:
         """The licence of the nearest folder above the path, None when no folder has one."""
         folder = path
@@ -61,15 +72,19 @@ class Scopes:
 
 
 def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
-    """Scopes from licence files: (path, content)."""
+    """Scopes from licence and NOTICE files: (path, content)."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
+    notices: dict[str, dict[str, str]] = defaultdict(dict)
     for path, content in files:
         folder, _, name = path.rpartition("/")
         licence = licence_of_file(content.decode(errors="replace"))
         if licence == UNKNOWN and folder and PAGE.search(name):
             continue  # docs/license.md is mostly a page about the licence
-        found[folder][name] = licence
-    return Scopes({folder: _joined(licences) for folder, licences in found.items()})
+        if not is_notice_file(path):
+            found[folder][name] = licence
+        elif licence != UNKNOWN:  # most only say whose work it is
+            notices[folder][name] = licence
+    return Scopes({folder: _joined(licences) for folder, licences in (notices | found).items()})
 
 
 def _joined(licences: dict[str, str]) -> str:

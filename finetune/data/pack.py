@@ -30,6 +30,19 @@ def pack(encoded: Iterable[Encoded], *, row_length: int, pad_id: int) -> Iterato
             yield _row([chunk[index] for index in members], row_length, pad_id)
 
 
+def rows_of(lengths: Sequence[int], *, row_length: int) -> Iterator[list[int]]:
+    """By their numbers, the samples in each of the rows that `pack` makes of samples of these lengths."""
+    for start in range(0, len(lengths), LOOK_AHEAD):
+        for members in place(lengths[start : start + LOOK_AHEAD], row_length=row_length):
+            yield [start + member for member in members]
+
+
+def apart(encoded: Iterable[Encoded]) -> Iterator[PackedRow]:
+    """A row of its own length for each sample, in their order; batches are padded when they are read (`collate_alone`)."""
+    for sample in encoded:
+        yield PackedRow(sample.input_ids, sample.labels, range(len(sample.input_ids)))
+
+
 def place(lengths: Sequence[int], *, row_length: int) -> list[list[int]]:
     """Which samples share a row: best fit decreasing. Each row lists its samples in their order."""
     rows: list[list[int]] = []

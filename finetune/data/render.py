@@ -4,6 +4,11 @@
     FimSample spm     <prefix> <suffix> suffix <middle> prefix MIDDLE <end>        (variant 2 of arXiv 2207.14255)
     FimSample plain   MIDDLE <end>
     InstructSample    Question: instruction\\ncontext\\n\\nAnswer:\\n ANSWER <end>
+             earlier  Question: question\\n\\nAnswer:\\nanswer\\n\\n before it, for each turn before
+             commit   <commit_before> context <commit_msg> instruction <commit_after> ANSWER <end>              (StarCoder 1)
+    ContextSample     files side by side, see pieces.py
+    NotebookSample    <start> <text> text <code> CODE <output> output <code> CODE <output> <empty> ... <end>
+             script   <script> CODE <end>
 
 What stands in capitals is the answer. Everything before it is a prompt, made by the same lines for training and for serving; prompt and
 answer are tokenised apart, so that a model never learns a token that spans the border and that no prompt can contain.
@@ -16,32 +21,31 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from finetune.data.pieces import Piece, context_layout, fim_tokens
+from finetune.data.tokens import TYPECODE, TextTokenizer
 from finetune.errors import DataError
-from finetune.families import Family, FimTokens
+from finetune.families import CommitTokens, Family, JupyterTokens
 from finetune.records import (
     IGNORED,
+    ContextPrompt,
+    ContextSample,
     Encoded,
     FimPrompt,
     FimSample,
     InstructPrompt,
     InstructSample,
+    NotebookSample,
     Prompt,
     Sample,
     TextPrompt,
 )
 
 Learn: TypeAlias = Literal["all", "answer"]
-_TOKEN = "i"  # array type code: 4 bytes a token where a list of Python integers takes 36
-
-
-class Piece(NamedTuple):
-    """A stretch of a sample: text, or one sentinel."""
-
-    text: str
-    sentinel: bool = False
-    answer: bool = False
+T = TypeVar("T", JupyterTokens, CommitTokens)
+_BATCH = 1 << 20  # characters tokenised in one call
+_UNLEARNT = array(TYPECODE, [IGNORED])
 
 
 class Encoder:
@@ -52,10 +56,13 @@ class Encoder:
         description: dict[str, Any] = json.loads(tokenizer_json.read_text(encoding="utf-8"))
         control = _mark_control_tokens(description, family)
         self.family = family
-        self._tokenizer = _tokenizer(description)
-        self.vocabulary_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
-        self._ids = {token: self._single(token, tokenizer_json) for token in family.sentinels}
-        self._tokenizer.encode_special_tokens = True
+        self._control = frozenset(control)
+        self._texts = TextTokenizer(description)
+        self.vocabulary_size = 1 + max(self._texts.reference.get_vocab(with_added_tokens=True).values())
+        added = {token["content"]: int(token["id"]) for token in description["added_tokens"]}
+        self._ids = {token: added[token] if token in added else self._single(token, tokenizer_json) for token in family.sentinels}
+        self.jupyter = self._optional(family.jupyter)
+        self.commit = self._optional(family.commit)
         for content in control.values():
             if not control.keys().isdisjoint(self.text(content)):
                 raise DataError(
@@ -64,13 +71,26 @@ class Encoder:
                 )
 
     def _single(self, token: str, source: Path) -> int:
-        ids: list[int] = self._tokenizer.encode(token, add_special_tokens=False).ids
+        ids = self.text(token)
         if len(ids) != 1:
             raise DataError(
                 f"{source}: {token} is {len(ids)} tokens, but family {self.family.name} needs it as one; "
                 "copy the model's own tokenizer.json, or write model.family=none"
             )
         return ids[0]
+
+    def _optional(self, tokens: T | None) -> T | None:
+        """The tokens of notebooks, or of commits, where the vocabulary has all of them."""
+        found = {token: self._texts.reference.token_to_id(token) for token in (() if tokens is None else tokens.all)}
+        if None in found.values():
+            return None
+        self._ids |= found
+        return tokens
+
+    @property
+    def engine(self) -> str:
+        """The library that tokenises documents: fastokens, or tokenizers where that gives other ids or is not there."""
+        return self._texts.engine
 
     @property
     def end_id(self) -> int:
@@ -88,6 +108,11 @@ class Encoder:
         return self.end_id if self.family.fim is None else self._ids[self.family.fim.pad]
 
     @property
+    def control_ids(self) -> frozenset[int]:
+        """The ids of every control token of the vocabulary, the family's or not; no text becomes one."""
+        return self._control
+
+    @property
     def sentinel_ids(self) -> frozenset[int]:
         """The ids of the family's sentinels."""
         return frozenset(self._ids.values())
@@ -98,20 +123,19 @@ class Encoder:
 
     def text(self, text: str) -> list[int]:
         """The ids of a text; `<|endoftext|>` in it stays text."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return self._texts.one(text)
 
-    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+    def texts(self, texts: Sequence[str]) -> list[array[int]]:
         """The ids of many texts, on every core."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        return self._texts.many(texts)
 
-    def token_starts(self, text: str) -> list[int]:
+    def token_starts(self, text: str) -> Sequence[int]:
         """Where each token of the text begins, in characters."""
-        return [start for start, _ in self._tokenizer.encode(text, add_special_tokens=False).offsets]
+        return self._texts.starts(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, sentinels written out."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        text: str = self._texts.reference.decode(list(ids), skip_special_tokens=False)
         return text
 
 
@@ -121,69 +145,121 @@ def encode_sample(sample: Sample, encoder: Encoder, *, learn: Learn) -> Encoded:
 
 
 def encode_samples(samples: Iterable[Sample], encoder: Encoder, *, learn: Learn) -> Iterator[Encoded]:
-    """Each sample as `encode_sample` gives it, tokenised in one call."""
-    layouts = [_layout(sample, encoder.family) for sample in samples]
+    """Each sample as `encode_sample` gives it, many tokenised in one call."""
+    for layouts in _batches(_layout(sample, encoder) for sample in samples):
+        yield from _encoded(layouts, encoder, learn=learn)
+
+
+def _batches(layouts: Iterable[list[Piece]]) -> Iterator[list[list[Piece]]]:
+    """Layouts of some megabytes of text together, so that what is tokenised at once does not grow with the corpus."""
+    batch: list[list[Piece]] = []
+    characters = 0
+    for layout in layouts:
+        batch.append(layout)
+        characters += sum(len(piece.text) for piece in layout)
+        if characters >= _BATCH:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(layouts: Sequence[list[Piece]], encoder: Encoder, *, learn: Learn) -> Iterator[Encoded]:
     ids = iter(encoder.texts([piece.text for layout in layouts for piece in layout if not piece.sentinel]))
     for layout in layouts:
-        input_ids, labels = array(_TOKEN), array(_TOKEN)
+        input_ids, labels, marks = array(TYPECODE), array(TYPECODE), array(TYPECODE)
         for piece in layout:
-            own = [encoder.token(piece.text)] if piece.sentinel else next(ids)
+            marks.append(2 * len(input_ids) + piece.answer)
+            own = array(TYPECODE, [encoder.token(piece.text)]) if piece.sentinel else next(ids)
             input_ids.extend(own)
-            labels.extend(own if piece.answer or learn == "all" else [IGNORED] * len(own))
+            labels.extend(own if piece.answer or learn == "all" else _UNLEARNT * len(own))
         labels[0] = IGNORED
-        yield Encoded(input_ids, labels)
+        yield Encoded(input_ids, labels, marks)
 
 
-def encode_prompt(prompt: Prompt, encoder: Encoder) -> list[int]:
+def encode_prompt(prompt: Prompt | ContextPrompt, encoder: Encoder) -> list[int]:
     """The ids of a sample up to its answer. Raises DataError when the family has no tokens for the prompt."""
     pieces = _prompt_layout(prompt, encoder.family)
     return [*chain.from_iterable([encoder.token(piece.text)] if piece.sentinel else encoder.text(piece.text) for piece in pieces)]
 
 
-def prompt_of(sample: Sample) -> Prompt:
+def prompt_of(sample: FimSample | InstructSample) -> Prompt:
     """What is asked when the sample's answer is wanted."""
     match sample:
         case InstructSample():
-            return InstructPrompt(sample.instruction, sample.context)
+            return InstructPrompt(sample.instruction, sample.context, sample.form, sample.earlier)
         case FimSample(form="plain"):
             return TextPrompt(sample.prefix)
         case FimSample():
             return FimPrompt(sample.prefix, sample.suffix)
 
 
-def answer_of(sample: Sample) -> str:
+def answer_of(sample: FimSample | InstructSample) -> str:
     """What the model is to write."""
     return sample.answer if isinstance(sample, InstructSample) else sample.middle
 
 
-def _layout(sample: Sample, family: Family) -> list[Piece]:
+def _layout(sample: Sample, encoder: Encoder) -> list[Piece]:
+    family = encoder.family
+    if isinstance(sample, NotebookSample):
+        return [*_notebook_layout(sample, encoder), Piece(family.end, True, answer=True)]
+    if isinstance(sample, ContextSample):
+        return [*context_layout(sample, family), Piece(family.end, True, answer=True)]
     if isinstance(sample, FimSample) and sample.form == "spm":
-        fim = _fim(family)
+        fim = fim_tokens(family)
         before = [Piece(fim.prefix, True), Piece(fim.suffix, True), Piece(sample.suffix), Piece(fim.middle, True), Piece(sample.prefix)]
     else:
         before = _prompt_layout(prompt_of(sample), family)
     return [*before, Piece(answer_of(sample), answer=True), Piece(family.end, True, answer=True)]
 
 
-def _prompt_layout(prompt: Prompt, family: Family) -> list[Piece]:
+def _prompt_layout(prompt: Prompt | ContextPrompt, family: Family) -> list[Piece]:
     match prompt:
         case FimPrompt(prefix, suffix):
-            fim = _fim(family)
+            fim = fim_tokens(family)
             return [Piece(fim.prefix, True), Piece(prefix), Piece(fim.suffix, True), Piece(suffix), Piece(fim.middle, True)]
+        case ContextPrompt(sample):
+            return [*context_layout(sample, family)][:-1]
         case TextPrompt(text):
             return [Piece(text)]
+        case InstructPrompt(form="commit"):
+            return _commit_layout(prompt, family)
         case InstructPrompt(instruction, context):
             question = f"{instruction}\n{context}" if context else instruction
-            return [Piece(f"Question: {question}\n\nAnswer:\n")]
+            earlier = "".join(f"{_asked(asked)}{answer}\n\n" for asked, answer in prompt.earlier)
+            return [Piece(earlier + _asked(question))]
 
 
-def _fim(family: Family) -> FimTokens:
-    if family.fim is None:
-        raise DataError(
-            f"family {family.name} has no fill-in-the-middle tokens; ask with text alone, "
-            "write data.miners=[{kind: fim, rate: 0}] to train on plain text, or choose a base model that has them"
-        )
-    return family.fim
+def _asked(question: str) -> str:
+    return f"Question: {question}\n\nAnswer:\n"
+
+
+def _commit_layout(prompt: InstructPrompt, family: Family) -> list[Piece]:
+    """StarCoder's pretraining form of a commit (arXiv 2305.06161, table 1)."""
+    tokens = family.commit
+    if tokens is None:
+        raise DataError(f"family {family.name} has no tokens for commits; write form: text, or form: lines, in data.miners")
+    before = [Piece(tokens.before, True), Piece(prompt.context), Piece(tokens.message, True), Piece(prompt.instruction)]
+    return [*before, Piece(tokens.after, True)]
+
+
+def _notebook_layout(sample: NotebookSample, encoder: Encoder) -> Iterator[Piece]:
+    tokens = encoder.jupyter
+    if tokens is None or (sample.form == "script" and tokens.script is None):
+        raise DataError(f"family {encoder.family.name} has no tokens for notebooks in this form; take notebooks out of data.miners")
+    if sample.form == "script":
+        assert tokens.script is not None
+        yield Piece(tokens.script, True)
+        yield from (Piece(cell.source, answer=True) for cell in sample.cells)
+        return
+    yield Piece(tokens.start, True)
+    for cell in sample.cells:
+        code = cell.kind == "code"
+        yield Piece(tokens.code if code else tokens.text, True)
+        yield Piece(cell.source, answer=code)
+        if code:
+            yield Piece(tokens.output, True)
+            yield Piece(cell.output) if cell.output else Piece(tokens.empty, True)
 
 
 def _mark_control_tokens(description: dict[str, Any], family: Family) -> dict[int, str]:
@@ -198,11 +274,3 @@ def _mark_control_tokens(description: dict[str, Any], family: Family) -> dict[in
             token["special"] = True
             control[token["id"]] = content
     return control
-
-
-def _tokenizer(description: dict[str, Any]) -> Any:
-    """The tokenizer as described, but for what would add to a text or cut it."""
-    from tokenizers import Tokenizer
-
-    unchanged = {key: value for key, value in description.items() if key not in {"post_processor", "truncation", "padding"}}
-    return Tokenizer.from_str(json.dumps(unchanged))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +54,36 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitCheck:
+    """The proof that no near-duplicate crosses: how many texts, versions of files in changes among them, were compared exactly.
+
+    `crossing` counts the valid texts that have a Jaccard similarity of at least `threshold` with a train text.
+    """
+
+    threshold: float
+    train: int
+    valid: int
+    crossing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What was written for another trainer: where, how many lines, and how many samples were left out by reason."""
+
+    kind: str
+    folder: str
+    lines: Mapping[Side, int]
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class BuildReport:
-    """The dataset in numbers. `items` are the `files` and the `changes` together; languages and licences count kept files."""
+    """The dataset in numbers. `items` are the `files` and the `changes` together; languages, licences and sides count kept files.
+
+    `benchmarks`: by benchmark file, the items left out for holding its text. `engine`: the library that made the tokens. `shards`: the
+    SHA-256 of every file of the dataset but report.json and README.md, by its path in the folder. `lines`: those of files of the
+    user's own. `instructions`: by miner, all requests that were tried, of which a file or a change may give several.
+    """
 
     repositories: tuple[Source, ...]
     items: Counts
@@ -68,19 +96,29 @@ class BuildReport:
     languages: Mapping[str, int]
     licences: Mapping[str, int]
     heldout: int
+    split: SplitCheck
+    sides: Mapping[Side, int]
+    benchmarks: Mapping[str, int]
+    engine: str
+    shards: Mapping[str, str]
+    lines: Counts
+    instructions: Mapping[str, Counts]
     fresh: bool = True  # False: an earlier build of the same recipe and commits had made it all
+    handed: tuple[Handed, ...] = ()  # to other trainers, in this call
 
     def as_dict(self) -> dict[str, Any]:
         """What report.json holds."""
-        return {key: value for key, value in asdict(self).items() if key != "fresh"}
+        return {key: value for key, value in asdict(self).items() if key not in {"fresh", "handed"}}
 
 
 def read_report(path: Path) -> BuildReport:
     """The report of an earlier build."""
     stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    counts = {key: Counts(**stored[key]) for key in ("items", "files", "changes")}
+    counts = {key: Counts(**stored[key]) for key in ("items", "files", "changes", "lines")}
     repositories = tuple(Source(**source) for source in stored["repositories"])
-    return BuildReport(**(stored | counts | {"repositories": repositories, "tokens": Tokens(**stored["tokens"]), "fresh": False}))
+    parts = {"tokens": Tokens(**stored["tokens"]), "split": SplitCheck(**stored["split"])}
+    instructions = {miner: Counts(**each) for miner, each in stored["instructions"].items()}
+    return BuildReport(**(stored | counts | parts | {"repositories": repositories, "instructions": instructions, "fresh": False}))
 
 
 def table(report: BuildReport) -> Group:
@@ -89,9 +127,15 @@ def table(report: BuildReport) -> Group:
 
     head = [] if report.fresh else ["already built from these commits by this recipe; nothing was done"]
     head += [f"{source.name} at {source.commit[:12]}  ({source.path})" for source in report.repositories]
-    tables = (_items(report), _samples(report), _counts("redacted", report.redactions, "nothing found"))
+    tables = (_items(report), *_instructions(report), _samples(report), _counts("redacted", report.redactions, "nothing found"))
     counted = (_counts("language (files)", report.languages, "none"), _counts("licence (files)", report.licences, "none"))
-    return Group("\n".join(head), *tables, *counted)
+    handed = [_counts(f"for {each.kind}: {each.folder}", _handed(each), "nothing") for each in report.handed]
+    return Group("\n".join(head), *tables, *counted, *handed)
+
+
+def _handed(handed: Handed) -> dict[str, int]:
+    lines: dict[str, int] = {side: count for side, count in handed.lines.items()}
+    return lines | {f"left out: {reason}": count for reason, count in handed.left_out.items()}
 
 
 def _items(report: BuildReport) -> Table:
@@ -102,6 +146,19 @@ def _items(report: BuildReport) -> Table:
     for reason, _ in sorted(report.items.dropped.items(), key=lambda entry: (-entry[1], entry[0])):
         grid.add_row(f"dropped: {reason}", *(f"{part.dropped.get(reason, 0):,}" for part in parts))
     return grid
+
+
+def _instructions(report: BuildReport) -> Iterator[Table]:
+    """What became of the requests each miner tried, and of the lines of files of one's own."""
+    parts = {**report.instructions, **({"lines": report.lines} if report.lines.read else {})}
+    if not parts:
+        return
+    grid = _table("instructions", *parts)
+    grid.add_row("tried", *(f"{part.read:,}" for part in parts.values()))
+    grid.add_row("kept", *(f"{part.kept:,}" for part in parts.values()), end_section=True)
+    for reason in sorted({reason for part in parts.values() for reason in part.dropped}):
+        grid.add_row(f"dropped: {reason}", *(f"{part.dropped.get(reason, 0):,}" for part in parts.values()))
+    yield grid
 
 
 def _samples(report: BuildReport) -> Table:
@@ -115,6 +172,8 @@ def _samples(report: BuildReport) -> Table:
     grid.add_row("rows", f"{report.rows['train']:,}", f"{report.rows['valid']:,}")
     grid.add_row("fill of rows", f"{tokens.fill:.1%}", "")
     grid.add_row("held-out files", "", f"{report.heldout:,}")
+    grid.add_row("texts compared", f"{report.split.train:,}", f"{report.split.valid:,}")
+    grid.add_row(f"{report.split.threshold:.0%} alike across", "", f"{report.split.crossing:,}")
     return grid
 
 

@@ -1,11 +1,60 @@
-"""Which side of the split a file falls on."""
+"""Which side of the split a file or a change falls on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from finetune.data.dates import seconds
+from finetune.data.repos import Repository
+from finetune.data.texts import printable_path
 from finetune.hashing import stable_hash
 from finetune.records import Origin, Side
 
 SIDES = 2**64
+By = Literal["path", "repository", "date"]
+_LOG = ("--raw", "-z", "-c", "--no-renames", "--format=%H %ct")  # of a merge, only what is as in none of its parents
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """When one repository's commits were committed, and its files of today last touched: seconds since 1970."""
+
+    head: str
+    commits: Mapping[str, int]
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The side of a file, and of a change, by where it comes from alone: another file or repository moves nothing.
+
+    path         a hash of the seed, the repository's name and the path; a file's changes are on its side
+    repository   a hash of the seed and the repository's name
+    date         valid is what was committed from `start` on: changes by their commit, files by the last commit that touched them,
+                 so that nothing on the train side was written later
+    """
+
+    by: By
+    valid_share: float
+    seed: int
+    start: int = 0
+    dates: Mapping[str, Dates] = field(default_factory=dict)
+
+    def __call__(self, origin: Origin) -> Side:
+        match self.by:
+            case "path":
+                return side(origin, valid_share=self.valid_share, seed=self.seed)
+            case "repository":
+                return "valid" if stable_hash("side", self.seed, origin.repo) < self.valid_share * SIDES else "train"
+            case "date":
+                return "valid" if self._date(origin) >= self.start else "train"
+
+    def _date(self, origin: Origin) -> int:
+        dates = self.dates[origin.repo]
+        commit = dates.commits[origin.commit]
+        return dates.files.get(origin.path, commit) if origin.commit == dates.head else commit
 
 
 def side(origin: Origin, *, valid_share: float, seed: int) -> Side:
@@ -14,3 +63,30 @@ def side(origin: Origin, *, valid_share: float, seed: int) -> Side:
     Hash, not a draw: the side must not change when a file or a repository is added.
     """
     return "valid" if stable_hash("side", seed, origin.repo, origin.path) < valid_share * SIDES else "train"
+
+
+def open_split(repositories: Iterable[Repository], *, by: By, date: str | None, valid_share: float, seed: int) -> Split:
+    """The split a recipe asks for; only one by date looks at the repositories."""
+    if by != "date":
+        return Split(by, valid_share, seed)
+    assert date is not None, "the recipe asks for one"
+    return Split(by, valid_share, seed, seconds(date, end=False), {each.name: read_dates(each) for each in repositories})
+
+
+def read_dates(repository: Repository) -> Dates:
+    """The dates in a repository's history; a file that a shallow clone's first commit holds has that commit's date."""
+    commits: dict[str, int] = {}
+    files: dict[str, int] = {}
+    date = 0
+    with repository.store() as store:
+        tokens = store.tokens("log", *_LOG, repository.commit, "--")
+        for token in tokens:
+            line = token.removeprefix(b"\n")
+            if line.startswith(b":"):
+                path = printable_path(next(tokens))
+                # Clocks go wrong: the latest date counts, not the first one in git's order.
+                files[path] = max(date, files.get(path, date))
+            else:
+                oid, _, stamp = line.partition(b" ")
+                date = commits[oid.decode()] = int(stamp)
+    return Dates(repository.commit, commits, files)

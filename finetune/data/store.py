@@ -25,8 +25,8 @@ _ROWS_FILE = "data-00000-of-00001.arrow"
 _BATCH = 512  # rows written at once
 
 
-def write_rows(rows: Iterable[PackedRow], folder: Path, *, vocabulary_size: int) -> int:
-    """The rows as a dataset in `folder`; gives how many there were."""
+def write_rows(rows: Iterable[PackedRow], folder: Path, *, vocabulary_size: int, longest: int | None = None) -> int:
+    """The rows as a dataset in `folder`; gives how many there were. `longest`: tokens of the longest; empty: all are of one length."""
     import pyarrow as pa
 
     remaining = iter(rows)
@@ -34,7 +34,7 @@ def write_rows(rows: Iterable[PackedRow], folder: Path, *, vocabulary_size: int)
     dtypes = {
         "input_ids": "uint16" if vocabulary_size <= 1 << 16 else "uint32",
         "learnt": "bool",
-        "position_ids": _smallest(0 if first is None else len(first.input_ids)),
+        "position_ids": _smallest(longest or (0 if first is None else len(first.input_ids))),
     }
     columns = {name: pa.list_(pa.bool_() if dtype == "bool" else getattr(pa, dtype)()) for name, dtype in dtypes.items()}
     features = {name: {"feature": {"dtype": dtype, "_type": "Value"}, "_type": "List"} for name, dtype in dtypes.items()}
@@ -55,6 +55,17 @@ def read_rows(folder: Path) -> Dataset:
     from datasets import load_from_disk
 
     return load_from_disk(str(folder))
+
+
+def stream_rows(folder: Path) -> Iterator[tuple[list[int], list[bool]]]:
+    """The ids of each row of `write_rows` and whether each is learnt, one batch in memory at a time; datasets is not imported."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(folder / _ROWS_FILE)) as source, pa.ipc.open_stream(source) as stream:
+        for batch in stream:
+            columns = (batch.column(name) for name in ("input_ids", "learnt"))
+            for ids, learnt in zip(*columns, strict=True):
+                yield ids.as_py(), learnt.as_py()
 
 
 def write_heldout(files: Iterable[SourceFile], path: Path) -> None:

@@ -7,28 +7,49 @@ and join them with `+` for a total. At the end of a pipeline `read == kept + sum
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple
 
-from finetune.records import Origin
-
-T = TypeVar("T")
+from finetune.records import Item, Origin, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One thing left out, and the reason."""
+    """One thing left out, and the reason; `detail` says in favour of what, or because of what, where there is more to say.
+
+    `size` in bytes, where it is known of what was never read.
+    """
 
     origin: Origin
     reason: str
+    detail: str = ""
+    size: int | None = None
+
+
+class Looks(NamedTuple):
+    """What is known of a thing that was read as text: its language, and its size (bytes; of a change, the new file's)."""
+
+    language: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """One value that was replaced, told without the value. `part`: the text it stood in; `shown`: that line after the replacement."""
+
+    origin: Origin
+    part: str
+    kind: str
+    line: int
+    shown: str
 
 
 @dataclass(slots=True)
 class Tally:
     """What happened to everything that was looked at.
 
-    Readers add to `read`, every stage drops with a reason, and the last stage counts what is left with `keep`.
+    Readers add to `read`, every stage drops with a reason, and the last stage counts what is left in `kept`.
     """
 
     read: int = 0
@@ -36,17 +57,33 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     redactions: Counter[str] = field(default_factory=Counter)
     decisions: list[Decision] = field(default_factory=list)
+    review: dict[tuple[str | int, ...], Redaction] = field(default_factory=dict)
+    looks: dict[Origin, Looks] = field(default_factory=dict)
+    redacted_in: Counter[Origin] = field(default_factory=Counter)
 
-    def drop(self, origin: Origin, reason: str) -> None:
+    def look(self, item: Item) -> None:
+        """Remembers what is to be said of a thing that was read, kept or not."""
+        text = item.text if isinstance(item, SourceFile) else item.after
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self.looks[item.origin] = Looks(item.language, size)
+
+    def redacted(self, found: Iterable[Redaction]) -> None:
+        """Counts values that were replaced; the list for review holds a file's each, and a line of its history once."""
+        for each in found:
+            self.redactions[each.kind] += 1
+            self.redacted_in[each.origin] += 1
+            line = each.line if each.part == "text" else 0  # the versions of a file repeat it, at other lines
+            self.review.setdefault((each.origin.repo, each.origin.path, each.kind, each.shown, line), each)
+
+    def drop(self, origin: Origin, reason: str, detail: str = "", *, size: int | None = None) -> None:
         """Counts and remembers one thing left out."""
         self.dropped[reason] += 1
-        self.decisions.append(Decision(origin, reason))
+        self.decisions.append(Decision(origin, reason, detail, size))
 
-    def keep(self, items: Iterable[T]) -> Iterator[T]:
-        """The items as they come, each counted as kept: the last stage of a pipeline."""
-        for item in items:
-            self.kept += 1
-            yield item
+    def take_back(self, origin: Origin, reason: str, detail: str = "") -> None:
+        """Leaves out one thing that was counted as kept."""
+        self.kept -= 1
+        self.drop(origin, reason, detail)
 
     @property
     def lost(self) -> int:
@@ -60,4 +97,7 @@ class Tally:
             self.dropped + other.dropped,
             self.redactions + other.redactions,
             self.decisions + other.decisions,
+            other.review | self.review,
+            self.looks | other.looks,
+            self.redacted_in + other.redacted_in,
         )

@@ -12,39 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_files import module, modules
 
 from finetune.data.build import build, table
 from finetune.data.render import Encoder
 from finetune.data.show import samples
 from finetune.data.store import read_heldout
 from finetune.errors import DataError
-from finetune.recipe import Recipe, parse_recipe
+from finetune.recipe import Recipe
 from finetune.records import Origin
 from finetune.run import open_run
 
 MakeRecipe = Callable[..., Recipe]
 SHAPES = "def area(width, height):\n    return width {sign} height\n"
 FIXED = ("Multiply the sides of every rectangle", {"src/shapes.py": SHAPES.format(sign="*")})
-
-
-def module(name: str, functions: int = 6) -> str:
-    return "\n".join(f"def {name}_{number}(value):\n    return value + {number}\n" for number in range(functions))
-
-
-def modules(prefix: str, count: int = 12) -> dict[str, str]:
-    return {f"{prefix}/{prefix}_{number}.py": module(f"{prefix}_{number}") for number in range(count)}
-
-
-@pytest.fixture
-def recipe_of(byte_base: Path, tmp_path: Path) -> MakeRecipe:
-    """Makes a recipe on the byte tokenizer for repositories, with overrides."""
-
-    def make(*repositories: Path, **data: Any) -> Recipe:
-        values = {"repositories": [str(each) for each in repositories], "row_length": 256, "valid_share": 0.3} | data
-        head = {"name": values.pop("name", "made"), "runs": str(tmp_path / values.pop("runs", "runs")), "seed": values.pop("seed", 0)}
-        return parse_recipe(json.dumps(head | {"model": {"path": str(byte_base)}, "data": values}))
-
-    return make
 
 
 @pytest.fixture
@@ -123,7 +104,7 @@ def test_the_same_commits_and_seed_give_the_same_bytes(project: Path, recipe_of:
         build(recipe)
         folders.append(open_run(recipe).data)
     files = sorted(path.relative_to(folders[0]) for path in folders[0].rglob("*") if path.is_file())
-    assert len(files) == 3 + 2 * 3
+    assert len(files) == 9 + 2 * 3
     for file in files:
         assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
 
@@ -215,6 +196,21 @@ def test_held_out_files_are_the_valid_side_without_secrets(make_repository, reci
     assert not [file for file in held if file.text.splitlines()[0] in train]
 
 
+def test_what_was_redacted_is_listed_for_review_without_the_values(make_repository, recipe_of: MakeRecipe) -> None:
+    key = "AKIA" + "QYLPMN5HHHFPZAM2"
+    files = modules("pump") | {"keys.py": f'"""Keys."""\n\nFIRST = "{key}"\nMAIL = "jane@corp.io"\n' + module("keys")}
+    recipe = recipe_of(make_repository([("Add it", files), ("Ask jane@corp.io about the keys", {"keys.py": "KEYS = 'jane@corp.io'\n"})]))
+    report = build(recipe)
+    text = (open_run(recipe).data / "redactions.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert key not in text and "jane" not in text
+    places = {(line["path"], line["part"], line["line"], line["kind"], line["shown"]) for line in lines}
+    assert ("keys.py", "text", 1, "email", "KEYS = '<EMAIL>'") in places
+    assert ("keys.py", "before", 3, "aws_key", 'FIRST = "<KEY>"') in places
+    assert ("keys.py", "message", 1, "email", "Ask <EMAIL> about the keys") in places
+    assert {line["kind"] for line in lines} == set(report.redactions)
+
+
 def sides(recipe: Recipe, paths: list[str]) -> dict[str, str]:
     from finetune.data.split import side
 
@@ -223,9 +219,9 @@ def sides(recipe: Recipe, paths: list[str]) -> dict[str, str]:
 
 def test_the_commits_of_a_file_fall_on_its_side(make_repository, recipe_of: MakeRecipe) -> None:
     paths = [f"src/part{number}.py" for number in range(12)]
-    texts = {path: SHAPES.format(sign="+").replace("area", f"area_{number}") for number, path in enumerate(paths)}
-    fixes = [("Multiply the sides of every rectangle", {path: text.replace("+", "*")}) for path, text in texts.items()]
-    recipe = recipe_of(make_repository([("Add everything there is", texts), *fixes]))
+    texts = {path: module(f"part_{number}", 2) + SHAPES.format(sign="+") for number, path in enumerate(paths)}
+    fixes = [("Multiply the sides of every rectangle", {path: text.replace("width +", "width *")}) for path, text in texts.items()]
+    recipe = recipe_of(make_repository([("Add everything there is", texts), *fixes]), row_length=512)
     report = build(recipe)
     expected = list(sides(recipe, paths).values())
     assert report.samples["commits"] == {"train": expected.count("train"), "valid": expected.count("valid")}
@@ -235,11 +231,14 @@ def test_the_commits_of_a_file_fall_on_its_side(make_repository, recipe_of: Make
 def test_a_change_that_holds_the_text_of_a_held_out_file_is_not_trained_on(make_repository, recipe_of: MakeRecipe) -> None:
     recipe = recipe_of()
     copy, held = one_on_each_side(recipe)
-    bad, good = SHAPES.format(sign="+"), SHAPES.format(sign="*")
-    files = modules("pump") | {copy: bad, held: good}
-    edits = [("Multiply the sides of every rectangle", {copy: good}), ("Change the copy so it differs", {copy: good + "\n# another\n"})]
-    report = build(recipe_of(make_repository([("Add everything there is", files), *edits])))
-    assert report.changes.dropped["held_out_text"] == 2
+    own, good = module("own", 2), SHAPES.format(sign="*")
+    near = good.replace("area", "surface")
+    files = modules("pump") | {copy: own, held: good}
+    texts = {"Multiply the sides of every rectangle": good, "Call the area by its other name": near, "Change the copy so it differs": own}
+    report = build(recipe_of(make_repository([("Add everything there is", files), *((why, {copy: text}) for why, text in texts.items())])))
+    assert (report.changes.dropped["held_out_text"], report.changes.dropped["near_held_out"]) == (2, 1)
+    decisions = [json.loads(line) for line in (open_run(recipe).data / "decisions.jsonl").read_text().splitlines()]
+    assert {each["detail"] for each in decisions if each["reason"] == "near_held_out"} == {f"project: {held} (0.71)"}
     assert "commits" not in report.samples
 
 
@@ -248,7 +247,7 @@ def test_what_may_be_a_held_out_file_before_it_moved_is_not_trained_on(make_repo
     recipe = recipe_of()
     old, new = one_on_each_side(recipe)
     files = {old: SHAPES.format(sign="+"), "e/shapes.py": SHAPES.format(sign="/")}
-    moved = {old: None, "e/shapes.py": None, new: SHAPES.format(sign="*") + "\n# moved\n", "f/shapes.py": "\n# moved as well\n" * 5}
+    moved = {old: None, "e/shapes.py": None, new: SHAPES.format(sign="*") + module("moved"), "f/shapes.py": module("moved_as_well")}
     edit = ("Multiply the sides of every rectangle", {old: SHAPES.format(sign="*")})
     report = build(recipe_of(make_repository([("Add it", modules("pump") | files), edit, ("Move them to their place", moved)])))
     assert report.changes.dropped["held_out_before_a_move"] == 1
@@ -263,9 +262,9 @@ def one_on_each_side(recipe: Recipe) -> tuple[str, str]:
 
 def test_a_recipe_without_a_file_miner_still_holds_files_out(make_repository, recipe_of: MakeRecipe) -> None:
     paths = [f"src/part{number}.py" for number in range(12)]
-    texts = {path: SHAPES.format(sign="+").replace("area", f"area_{number}") for number, path in enumerate(paths)}
-    fixes = [("Multiply the sides of every rectangle", {path: text.replace("+", "*")}) for path, text in texts.items()]
-    report = build(recipe_of(make_repository([("Add everything there is", texts), *fixes]), miners=["commits"]))
+    texts = {path: module(f"part_{number}", 2) + SHAPES.format(sign="+") for number, path in enumerate(paths)}
+    fixes = [("Multiply the sides of every rectangle", {path: text.replace("width +", "width *")}) for path, text in texts.items()]
+    report = build(recipe_of(make_repository([("Add everything there is", texts), *fixes]), miners=["commits"], row_length=512))
     assert (report.files.kept, report.heldout > 0) == (12, True)
     assert set(report.samples) == {"commits"}
 

@@ -7,12 +7,15 @@ import time
 
 import pytest
 
+from finetune.data.line_diff import apply, numbered
 from finetune.data.mine import mine
 from finetune.data.miners import Bench
 from finetune.data.miners.commits import Commits, clean, count_tokens
-from finetune.data.render import Encoder
+from finetune.data.render import Encoder, encode_prompt, encode_sample, prompt_of
 from finetune.data.tally import Tally
-from finetune.records import Change, InstructSample, Origin
+from finetune.errors import DataError
+from finetune.families import FAMILIES
+from finetune.records import IGNORED, Change, InstructPrompt, InstructSample, Origin
 
 BEFORE = "def area(width, height):\n    return width + height\n"
 AFTER = "def area(width, height):\n    return width * height\n"
@@ -65,6 +68,109 @@ RULES = [
     (change(before=BEFORE * 20), "too_many_tokens"),
     (change(after=AFTER * 20), "too_many_tokens"),
 ]
+
+
+SMALL = Commits(min_tokens=0, max_tokens=10**6)
+# The least and the most that stays, by what is one less or one more.
+BOUNDS = [
+    (change(before="x" * 49_999), None),
+    (change(before="x" * 50_000), "old_version_too_long"),
+    (change(GOOD + "x" * (10_000 - len(GOOD))), None),
+    (change(GOOD + "x" * (10_001 - len(GOOD))), "message_too_long"),
+    (change("Fix a b c d"), None),  # 11 characters, 5 words
+    (change("Fix a b cd"), "subject_length"),
+    (change("Fix the sum sides"), "subject_length"),
+    (change("Fix the sum of " + "x" * 984), None),  # 999 characters
+    (change("Fix the sum of " + "x" * 985), "subject_length"),
+    (change("core: Fix a b c d"), None),
+    (change("core: Fix a b c d"[:-2]), "cleaned_subject_length"),
+    (change("Fix the sum of sides"), None),
+    (change("Fixes the sum of sides"), "subject_without_imperative"),
+    (change("Fix-up the sum of the sides"), "subject_without_imperative"),
+    (change("Fix the I/O of a[i] at last"), None),
+    (change("Fix the sum as i see it"), "subject_is_noise"),
+    (change("Fix the sum as i've seen it"), "subject_is_noise"),
+    (change("Fix the sum of all since 1.20"), None),
+    (change("Fix the sum of all since 1.20.3"), "subject_is_reference"),
+    (change("Fix the sum of 1.20.3 at last"), None),  # as upstream: what follows is no blank
+    (change("Fix the hash " + "a" * 39 + " of two"), None),
+    (change("Fix the hash " + "a" * 40 + " of two"), "subject_is_reference"),
+    (change("Fix the issue of two sides"), None),
+    (change("Fix the shapeshifting of two sides"), None),
+    (change("Fix the shapes of two sides"), "subject_names_its_file"),
+]
+
+
+@pytest.mark.parametrize(("item", "reason"), BOUNDS, ids=[str(number) for number in range(len(BOUNDS))])
+def test_each_rule_ends_where_it_says(bench: Bench, item: Change, reason: str | None) -> None:
+    made = SMALL(item, bench)
+    assert (made if isinstance(made, str) else None) == reason
+
+
+def test_the_rules_are_asked_in_their_order(bench: Bench) -> None:
+    worst = change("fix #1 wip shapes", before="x" * 50_000, after=" ")
+    steps = [
+        ("old_version_too_long", {"before": " "}),
+        ("emptied", {"before": "y", "after": "y"}),
+        ("unchanged", {"after": "z"}),
+        ("subject_with_number_sign", {"message": "fix wip shapes"}),
+        ("subject_names_its_file", {"message": "fix wip"}),
+        ("subject_length", {"message": "[a] [b] fix wip to 1.2.3"}),
+        ("cleaned_subject_length", {"message": "[a] all of wip it to 1.2.3"}),
+        ("subject_without_capital", {"message": "All of wip it to 1.2.3"}),
+        ("subject_without_imperative", {"message": "Bump wip to version 1.2.3"}),
+        ("subject_is_noise", {"message": "Bump it to version 1.2.3"}),
+        ("subject_is_reference", {"message": "Bump it to version three again"}),
+        ("version_bump", {"message": "Fix it to version three again"}),
+    ]
+    for reason, repair in steps:
+        assert Commits(version_bumps=0)(worst, bench) == reason
+        worst = dataclasses.replace(worst, **repair)
+    assert Commits()(worst, bench) == "too_few_tokens"
+
+
+@pytest.mark.parametrize(
+    "subject", ["Bump the pinned rectangle package again", "Set version of the rectangle again", "Update version of the rectangle"]
+)
+def test_each_kind_of_version_bump_is_one(bench: Bench, subject: str) -> None:
+    assert Commits(version_bumps=0)(change(subject), bench) == "version_bump"
+    assert not isinstance(Commits(version_bumps=1)(change(subject), bench), str)
+
+
+def test_a_commit_of_several_files_is_taken_where_it_is_asked_for(bench: Bench) -> None:
+    several = dataclasses.replace(change(), programs=2)
+    assert Commits()(several, bench) == Commits(program_files=1)(several, bench) == "many_files"
+    assert not isinstance(Commits(program_files=2)(several, bench), str)
+
+
+def test_a_line_diff_asks_with_numbers_and_its_answer_gives_the_new_file(bench: Bench) -> None:
+    (sample,) = Commits(form="lines")(change(), bench)
+    assert isinstance(sample, InstructSample)
+    assert sample.context == numbered(BEFORE)
+    assert apply(BEFORE, sample.answer) == AFTER
+
+
+def test_commit_tokens_are_written_as_starcoder_learnt_them(encoder_of) -> None:
+    family = next(each for each in FAMILIES if each.name == "starcoder")
+    assert family.commit is not None
+    with_tokens = dataclasses.replace(family, stop=(*family.stop, *family.commit.all))
+    encoder = encoder_of(with_tokens)
+    (sample,) = Commits(form="sentinels")(change(), Bench(encoder, 512, 0))
+    encoded = encode_sample(sample, encoder, learn="answer")
+    expected = f"<commit_before>{BEFORE}<commit_msg>Multiply the sides of a rectangle<commit_after>{AFTER}<|endoftext|>"
+    assert encoder.decode(encoded.input_ids) == expected
+    prompt = encode_prompt(prompt_of(sample), encoder)
+    assert encoder.decode(prompt) == expected.partition(AFTER)[0]
+    assert [*encoded.labels] == [IGNORED] * len(prompt) + [*encoded.input_ids[len(prompt) :]]
+    assert sum(encoder.token(token) in encoded.input_ids for token in family.commit.all) == 3
+
+
+@pytest.mark.parametrize("family", [each for each in FAMILIES if each.commit is None], ids=lambda family: family.name)
+def test_commit_tokens_of_a_family_without_them_are_refused_with_what_to_write(encoder_of, family) -> None:
+    with pytest.raises(DataError, match=r"no tokens for commits; write \{kind: commits, form: text\}"):
+        Commits(form="sentinels")(change(), Bench(encoder_of(family), 512, 0))
+    with pytest.raises(DataError, match="no tokens for commits"):
+        encode_prompt(InstructPrompt("Fix it", "a", form="commit"), encoder_of(family))
 
 
 @pytest.mark.parametrize(("item", "reason"), RULES, ids=[f"{reason}-{number}" for number, (_, reason) in enumerate(RULES)])

@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from counting import counted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from finetune.data.filters import (
     EncodedData,
     Filter,
     Generated,
+    LittleVisible,
     LongLines,
     LowAlphabetic,
     PlainText,
@@ -25,6 +27,7 @@ from finetune.data.filters import (
     keep,
 )
 from finetune.data.tally import Tally
+from finetune.data.visible import visible_text
 from finetune.records import Change, Origin, SourceFile
 
 
@@ -40,24 +43,57 @@ def noise(size: int) -> bytes:
     return b"".join(hashlib.sha256(str(i).encode()).digest() for i in range(size // 32 + 1))[:size]
 
 
+def page(visible: int, size: int) -> SourceFile:
+    """HTML of so many characters, of which a reader sees some."""
+    text = "<p>" + "v" * visible + "</p>"
+    return file("<script>" + "s" * (size - len(text) - 17) + "</script>" + text, "a.html", "HTML")
+
+
+def web_assembly(alphanumeric: int) -> SourceFile:
+    return file("1" * alphanumeric + "(" * (100 - alphanumeric), "a.wat", "WebAssembly")
+
+
+# StarCoder 2's limits as they are by default, then the same rules at numbers that are easy to read.
 LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
+    (TooManyLines(), file("a\n" * 100_000), file("a\n" * 100_001), "too_many_lines"),
+    (TooManyLines(), file("a\n" * 512, "a.json", "JSON"), file("a\n" * 513, "a.json", "JSON"), "too_many_lines_of_data"),
+    (TooManyLines(), file("a\n" * 512, "a.yml", "YAML"), file("a\n" * 513, "a.yml", "YAML"), "too_many_lines_of_data"),
+    (TooManyLines(), file("a\n" * 512, "todo", "Text"), file("a\n" * 513, "todo", "Text"), "too_many_lines_of_data"),
+    (
+        TooManyLines(),
+        file("a\n" * 512, "a.owl", "Web Ontology Language"),
+        file("a\n" * 513, "a.owl", "Web Ontology Language"),
+        "too_many_lines_of_data",
+    ),
+    (TooManyLines(), file("a\n" * 512, "a.dot", "Graphviz (DOT)"), file("a\n" * 513, "a.dot", "Graphviz (DOT)"), "too_many_lines_of_data"),
+    (LowAlphabetic(), file("a" * 25 + "1" * 75), file("a" * 24 + "1" * 76), "low_alphabetic"),
+    (LowAlphabetic(), web_assembly(25), web_assembly(24), "low_alphabetic"),
+    (LowAlphabetic(), file("1" * 25 + "," * 75, "a.asm", "Motorola 68K Assembly"), file("1" * 100, "a.asm", "Assembly"), "low_alphabetic"),
+    (LittleVisible(), page(100, 500), page(99, 400), "little_visible"),
+    (LittleVisible(), page(200, 1000), page(199, 1000), "little_visible"),
     (TooLarge(max_bytes=10), file("ü" * 5), file("ü" * 5 + "x"), "too_large"),
-    (TooManyLines(max_lines=3), file("a\n" * 3), file("a\n" * 4), "too_many_lines"),
-    (TooManyLines(max_lines_of_data=3), file("a\n" * 3, "a.json", "JSON"), file("a\n" * 4, "a.json", "JSON"), "too_many_lines"),
-    (TooManyLines(max_lines_of_data=3), file("a\n" * 4, "pom.xml", "Maven POM"), file("a\n" * 4, "a.yaml", "YAML"), "too_many_lines"),
-    (LongLines(), file("x" * 1000 + "\n" * 20), file("x" * 1001 + "\n" * 20), "long_lines"),
+    (
+        TooManyLines(max_lines_of_data=3),
+        file("a\n" * 4, "pom.xml", "Maven POM"),
+        file("a\n" * 4, "a.yaml", "YAML"),
+        "too_many_lines_of_data",
+    ),
+    (LongLines(), file("x" * 1000 + "\n" * 20), file("x" * 1001 + "\n" * 20), "long_line"),
     (LongLines(), file(("x" * 99 + "\n") * 9), file(("x" * 100 + "\n") * 9), "long_lines"),
     (LongLines(), file("x" * 100), file("x" * 101), "long_lines"),
     (LongLines(), file("x\n" + "y" * 197 + "\n"), file("x" * 1001), "minified"),
-    (LongLines(), file("x" * 1001, "a.md", "Markdown"), file("x" * 100_001, "a.md", "Markdown"), "long_lines"),
-    (LowAlphabetic(), file("a123"), file("a1234"), "low_alphabetic"),
-    (LowAlphabetic(), file("# Größe 10\n"), file("1, 2, 3,\n" * 9), "low_alphabetic"),
+    *(
+        (LongLines(), file("x" * 100_000, "a", language), file("x" * 100_001, "a", language), "long_line")
+        for language in ("HTML", "JSON", "Markdown", "Roff", "Roff Manpage", "SMT", "TeX", "Text", "XML")
+    ),
     (EncodedData(), file("a b c " * 900 + "Q" * 1024), file("a b c " * 900 + "Q" * 1025), "encoded_data"),
     (EncodedData(), file("a b c d e " * 10 + "Q" * 100), file("a b c d e " * 10 + "Q" * 101), "encoded_data"),
     (EncodedData(), file("0x01, 0x02, 0x03"), file("x = {" + "0x01, 0x0f, " * 40 + "}"), "encoded_data"),
     (EncodedData(), file("dead beef"), file("00 01 02 03 04 05 06 07\n" * 8), "encoded_data"),
     (EncodedData(), file(r"'\u00e4\u00f6' is ä and ö"), file(r"'\u0001\u0002" + r"\u0003" * 40 + "'"), "encoded_data"),
+    (EncodedData(), file("ä " * 3000 + r"\u0001" * 170), file("ä " * 3000 + r"\u0001" * 171), "encoded_data"),
     (EncodedData(), file(r"b'\x00\x01'"), file("b'" + r"\x00\xff" * 40 + "'"), "encoded_data"),
+    (Generated(), file("a\n" * 5 + "# automatically generated\n"), file("a\n" * 4 + "# automatically generated\n"), "generated"),
 ]
 
 
@@ -128,6 +164,21 @@ def test_what_people_write_is_not_generated(path, text):
     assert Generated()(file(text, path)) is None
 
 
+@pytest.mark.parametrize(
+    "mark", ["auto-generated", "autogenerated", "automatically generated", "generated automatically", "this file is generated"]
+)
+def test_each_of_starcoder_2s_marks_counts_in_the_first_five_lines(mark):
+    assert Generated()(file("\n" * 4 + f"// {mark.upper()}\n")) == "generated"
+    assert Generated()(file("\n" * 5 + f"// {mark}\n")) is None
+
+
+def test_a_reader_sees_no_scripts_styles_comments_and_tags():
+    page = "<html><head><title>No</title></head><style>p{}</style><!-- no --><p class='no'>Fish &amp; <b>chips</b></p><script>no()"
+    assert visible_text(page) == "Fish & chips"
+    assert visible_text("<header>Seen</header> a < b") == "Seen a < b"
+    assert LittleVisible()(file("x", "a.py")) is None
+
+
 def test_prose_may_speak_of_generated_files():
     text = "Commit with an auto-generated message.\n"
     assert Generated()(file(text, "a.md", "Markdown")) is None
@@ -143,7 +194,10 @@ def test_data_stays_where_people_write_it(language, reason):
 
 def test_plain_text_stays_when_its_name_says_that_it_explains():
     assert PlainText()(file(path="words.txt", language="Text")) == "plain_text"
-    assert PlainText()(file(path="docs/README.txt", language="Text")) is None
+    for name in ("README.txt", "notes.txt", "TODO", "description.txt", "CMakeLists.txt", "dev-requirements.txt", "Requirements_ci.txt"):
+        assert PlainText()(file(path=f"docs/{name}", language="Text")) is None
+    for name in ("footnotes.txt", "exchanges.txt", "require.txt", "readme-words.txt"):
+        assert PlainText()(file(path=f"docs/{name}", language="Text")) == "plain_text"
     assert PlainText()(file(path="words.py")) is None
 
 
@@ -159,7 +213,7 @@ def test_both_versions_of_a_change_are_looked_at():
 def test_keep_counts_the_first_reason_alone():
     tally = Tally(read=3)
     items = [file(), file("x" * 2000, "vendor/a.min.js"), file("x" * 2000)]
-    assert list(tally.keep(keep(items, default_filters(), tally))) == items[:1]
+    assert list(counted(keep(items, default_filters(), tally), tally)) == items[:1]
     assert tally.dropped == {"vendored": 1, "minified": 1}
     assert tally.lost == 0
 

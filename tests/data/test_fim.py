@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from finetune.data.mine import mine
 from finetune.data.miners import Bench
-from finetune.data.miners.fim import Fim, hole, two, windows
+from finetune.data.miners.fim import Fim
+from finetune.data.miners.holes import hole
+from finetune.data.miners.windows import two, windows
 from finetune.data.render import Encoder
 from finetune.data.tally import Tally
 from finetune.errors import DataError

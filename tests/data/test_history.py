@@ -5,6 +5,8 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+from counting import counted
+
 from finetune.data.repos import history, open_repository, read_changes
 from finetune.data.repos.renames import Delta, renames
 from finetune.data.tally import Tally
@@ -20,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def changes_of(folder: Path, limit: int | None = None) -> tuple[list[Change], Tally]:
     tally = Tally()
-    return list(tally.keep(read_changes(open_repository(str(folder), "HEAD"), tally, limit=limit))), tally
+    return list(counted(read_changes(open_repository(str(folder), "HEAD"), tally, limit=limit), tally)), tally
 
 
 def test_only_commits_that_change_one_text_file_are_changes(make_repository):

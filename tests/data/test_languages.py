@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.languages import LOOKS, TEXT_NAMES, USUAL, language_of, table, type_of
+from finetune.data.languages import TEXT_NAMES, language_of, table, type_of
+from finetune.data.looks import LOOKS, USUAL
 from finetune.data.write_linguist import linguist_table
 
 BY_PATH = [
@@ -46,6 +47,25 @@ BY_TEXT = [
     ("a.cls", "public class A { }\n", "Apex"),
     ("a.inc", "<?php echo 1;\n", "PHP"),
     ("a.ml", "structure A = struct\nfun f x = x\nend\n", "Standard ML"),
+    ("a.sql", "CREATE FUNCTION f() RETURNS int AS $$\nBEGIN\nEND;\n$$ LANGUAGE plpgsql;\n", "PLpgSQL"),
+    ("a.sql", "CREATE TABLE t (name VARCHAR2(20));\n", "PLSQL"),
+    ("a.sql", "USE [db]\nGO\nDECLARE @x INT\n", "TSQL"),
+    ("a.sql", "SELECT name FROM t;\n", "SQL"),
+    ("a.cfg", "global\n    maxconn 10\n", "HAProxy"),
+    ("a.properties", "name = value\n", "Java Properties"),
+    ("a.pp", "unit Shapes;\ninterface\n", "Pascal"),
+    ("a.pp", "class web { }\n", "Puppet"),
+    ("a.1", ".TH TOOL 1\n.SH NAME\n", "Roff Manpage"),
+    ("a.l", "%{\n#include <stdio.h>\n%}\n", "Lex"),
+    ("a.l", "(defun f (x) x)\n", "Common Lisp"),
+    ("a.mod", "MODULE Main;\nEND Main.\n", "Modula-2"),
+    ("a.re", "#include <vector>\n", "C++"),
+    ("a.scm", "(call function: (identifier) @function)\n", "Tree-sitter Query"),
+    ("a.scm", "(define (f x) x)\n", "Scheme"),
+    ("a.gml", "<?xml version='1.0'?>\n", "XML"),
+    ("a.yaml", "openapi: 3.0.0\n", "YAML"),
+    ("a.asm", "  move.l d0,d1\n", "Motorola 68K Assembly"),
+    ("a.x", "SECTIONS\n{\n}\n", "Linker Script"),
     ("run", "#!/bin/bash\n", "Shell"),
     ("run", "#!/usr/bin/env -S FOO=1 python3.12 -u\n", "Python"),
     ("run", "#! /usr/local/bin/node\n", "JavaScript"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.data.licences import UNKNOWN, is_licence_file, licence_of_file, licence_of_text, read_scopes
+from finetune.data.licences import UNKNOWN, is_licence_file, is_notice_file, licence_of_file, licence_of_text, read_scopes
 
 TEXTS = Path(__file__).parent / "texts"
 MIT = (TEXTS / "mit.txt").read_bytes()
@@ -111,3 +111,12 @@ def test_two_licence_files_ask_for_both_unless_their_names_offer_a_choice():
     assert read_scopes([("LICENSE", MIT), ("COPYING", APACHE)]).of("a.c") == "Apache-2.0 AND MIT"
     assert read_scopes([("LICENSE", MIT), ("COPYING", MIT)]).of("a.c") == "MIT"
     assert read_scopes([("LICENSE-MIT", MIT), ("LICENSE-APACHE", b"gone")]).of("a.rs") == f"{UNKNOWN} OR MIT"
+
+
+def test_a_notice_speaks_for_a_folder_that_has_no_licence_file():
+    notice = b"Tool\nCopyright 2008 Someone\n\n" + NOTICE.encode()
+    scopes = read_scopes([("v/NOTICE", notice), ("w/NOTICE.txt", b"Copyright Corp"), ("u/LICENSE", MIT), ("u/NOTICE", notice)])
+    assert [scopes.of(path) for path in ("v/a.c", "w/a.c", "u/a.c")] == ["Apache-2.0", None, "MIT"]
+    assert [is_notice_file(path) for path in ("a/NOTICE", "notice.md", "notice.py", "NOTICES")] == [True, True, False, False]
+    assert scopes.own is None
+    assert read_scopes([("LICENSE", MIT), ("v/LICENSE", APACHE)]).own == "MIT"

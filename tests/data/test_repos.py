@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from counting import counted
 
 from finetune.data.repos import open_repositories, open_repository, read_changes, read_files
 from finetune.data.tally import Tally
@@ -24,7 +25,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 def read(path: Path | str, *, max_bytes: int = 10_000_000) -> tuple[dict[str, SourceFile], Tally]:
     tally = Tally()
-    files = tally.keep(read_files(open_repository(str(path), "HEAD"), tally, max_bytes=max_bytes))
+    files = counted(read_files(open_repository(str(path), "HEAD"), tally, max_bytes=max_bytes), tally)
     return {file.origin.path: file for file in files}, tally
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
-from finetune.records import Item, Sample
+from finetune.records import Item, Origin, Sample, Side
 from finetune.registry import Plugin, Registry
 
 if TYPE_CHECKING:
@@ -15,22 +15,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a miner works with: the base's tokenizer, the room in a row (tokens), the seed of its draws."""
+    """What a miner works with: the base's tokenizer, the room in a row (tokens), the seed of its draws.
+
+    `side` tells the held-out files from the others, for miners that put several files into one sample.
+    """
 
     encoder: Encoder
     row_length: int
     seed: int
+    side: Callable[[Origin], Side] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A part of an item that became no sample, and why: a function, a test, one direction of a docstring."""
+
+    origin: Origin
+    part: str
+    reason: str
+
+
+Made: TypeAlias = Sample | Refused
+
+
+class Joined(NamedTuple):
+    """Samples of several items, and why there is none of the others."""
+
+    samples: Sequence[Made]
+    reasons: Mapping[Origin, str]
 
 
 class Miner(Plugin):
     """Makes samples of one item, or gives the reason why there are none.
 
-    `source` says which items it takes: files give SourceFile, history gives Change.
+    `source` says which items it takes: files give SourceFile, history gives Change; who takes "lines" reads a file of the user's own.
+    One that `joins` is given all items of a repository at once.
     """
 
-    source: ClassVar[Literal["files", "history"]] = "files"
+    source: ClassVar[Literal["files", "history", "lines"]] = "files"
+    joins: ClassVar[bool] = False
 
-    def __call__(self, item: Item, bench: Bench) -> Sequence[Sample] | str:
+    def __call__(self, item: Item, bench: Bench) -> Sequence[Made] | str:
+        raise NotImplementedError
+
+    def join(self, items: Sequence[Item], bench: Bench) -> Joined:
+        """The samples of all items of one repository, each of items of one side."""
         raise NotImplementedError
 
     def smaller(self, sample: Sample, bench: Bench) -> Sequence[Sample]:

@@ -2,86 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from finetune.data.languages import language_of
-from finetune.data.licences import Scopes, is_licence_file, licence_of_text, read_scopes
+from finetune.data.languages import language_of, language_said
+from finetune.data.licences import Scopes, is_licence_file, is_notice_file, licence_of_text, read_scopes
+from finetune.data.notebooks import as_script
+from finetune.data.repos.attributes import NOTHING, Attributes, Marks
 from finetune.data.repos.git import Blob, Store
 from finetune.data.repos.opening import Repository
-from finetune.data.repos.texts import decode, printable_path
+from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
+from finetune.data.repos.trees import MISSING_TREE, Entry, list_tree
 from finetune.data.tally import Tally
+from finetune.data.texts import decode
 from finetune.records import Origin, SourceFile
 
 MAX_BYTES = 10_000_000  # a larger file is never read; the filter too_large asks for far less
 
 
-class Entry(NamedTuple):
-    """One path of a tree; `size` in bytes is None where git does not have the object, or there is none."""
-
-    mode: str
-    kind: str
-    oid: str
-    size: int | None
-    path: str
-
-
-def list_tree(store: Store, commit: str) -> Iterator[Entry]:
-    """Every path of a commit, in git's order; nothing but the names and sizes is read."""
-    for line in store.tokens("ls-tree", "-r", "-z", "-l", "--full-tree", commit):
-        head, _, path = line.partition(b"\t")
-        mode, kind, oid, size = head.decode().split()
-        yield Entry(mode, kind, oid, int(size) if size.isdigit() else None, printable_path(path))
-
-
-def read_files(repository: Repository, tally: Tally, *, max_bytes: int = MAX_BYTES) -> Iterator[SourceFile]:
-    """Every file that is text in a known language; each of the others is counted with its reason.
+def read_files(
+    repository: Repository, tally: Tally, *, selection: Selection = EVERYTHING, max_bytes: int = MAX_BYTES
+) -> Iterator[SourceFile]:
+    """Every wanted file that is text in a known language; each of the others is counted with its reason.
 
     Each distinct blob is read once: the paths that share it come together, in the order of their first.
     """
     with repository.store() as store:
-        entries = list(list_tree(store, repository.commit))
-        scopes = scopes_of(store, entries)
-        wanted: dict[str, list[str]] = {}
+        entries = list_tree(store, repository.commit)
+        tally.read += len(entries)
+        if reason := selection.against_repository(repository):
+            for entry in entries:
+                tally.drop(Origin(repository.name, repository.commit, entry.path), reason, size=entry.size)
+            return
+        wanted: dict[str, list[Entry]] = defaultdict(list)
+        check = _Check(repository, selection, authored(repository, store, selection), max_bytes)
         for entry in entries:
-            tally.read += 1
-            if reason := _fault(entry, max_bytes):
-                tally.drop(Origin(repository.name, repository.commit, entry.path), reason)
+            if reason := check.fault(entry):
+                tally.drop(Origin(repository.name, repository.commit, entry.path), reason, size=entry.size)
             else:
-                wanted.setdefault(entry.oid, []).append(entry.path)
+                wanted[entry.oid].append(entry)
+        marks = Attributes(store, entries).of(entry.raw for alike in wanted.values() for entry in alike)
+        reader = _Reader(repository, scopes_of(store, entries), marks)
         for blob in store.blobs(wanted, max_bytes=max_bytes):
-            yield from _files(repository, blob, paths=wanted[blob.oid], scopes=scopes, tally=tally)
+            yield from reader.files(blob, wanted[blob.oid], tally)
 
 
-def scopes_of(store: Store, entries: list[Entry]) -> Scopes:
-    """The licence of each folder that holds a licence file."""
-    texts = {entry.oid: entry.path for entry in entries if entry.mode.startswith("100") and is_licence_file(entry.path)}
-    paths = [(entry.path, entry.oid) for entry in entries if entry.oid in texts and is_licence_file(entry.path)]
-    contents = {blob.oid: blob.content for blob in store.blobs(texts, max_bytes=MAX_BYTES) if blob.reason is None}
-    return read_scopes((path, contents[oid]) for path, oid in paths if oid in contents)
+def scopes_of(store: Store, entries: Iterable[Entry]) -> Scopes:
+    """The licence of each folder that holds a licence file, or a NOTICE."""
+    named = (entry for entry in entries if is_licence_file(entry.path) or is_notice_file(entry.path))
+    found = [entry for entry in named if entry.mode.startswith("100")]
+    oids = dict.fromkeys(entry.oid for entry in found)
+    contents = {blob.oid: blob.content for blob in store.blobs(oids, max_bytes=MAX_BYTES) if blob.reason is None}
+    return read_scopes((entry.path, contents[entry.oid]) for entry in found if entry.oid in contents)
 
 
-def _fault(entry: Entry, max_bytes: int) -> str | None:
-    match entry:
-        case Entry(kind="commit"):
-            return "submodule"
-        case Entry(mode="120000"):
-            return "symlink"
-        case Entry(size=0):
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Reasons against a path that need none of its content."""
+
+    repository: Repository
+    selection: Selection
+    authored: Authored
+    max_bytes: int
+
+    def fault(self, entry: Entry) -> str | None:
+        match entry:
+            case Entry(kind="commit"):
+                return "submodule"
+            case Entry(kind="missing_tree"):
+                return MISSING_TREE
+            case Entry(mode="120000"):
+                return "symlink"
+        unwanted = self.selection.against_path(self.repository, entry.path) or self.authored.reason(entry.path, entry.oid)
+        return unwanted or self._fault_of_size(entry.size)
+
+    def _fault_of_size(self, size: int | None) -> str | None:
+        if size == 0:
             return "empty"
-        case Entry(size=int(size)) if size > max_bytes:
-            return "too_large"
-        case _:
-            return None
+        return "too_large" if size is not None and size > self.max_bytes else None
 
 
-def _files(repository: Repository, blob: Blob, *, paths: list[str], scopes: Scopes, tally: Tally) -> Iterator[SourceFile]:
-    text, reason = decode(blob)
-    stated = licence_of_text(text)
-    for path in paths:
-        language = None if reason else language_of(path, text)
-        origin = Origin(repository.name, repository.commit, path, stated or scopes.of(path))
-        if language is None:
-            tally.drop(origin, reason or "unknown_language")
-        else:
-            yield SourceFile(origin, language, text)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """From a blob to the files that hold it."""
+
+    repository: Repository
+    scopes: Scopes
+    marks: dict[bytes, Marks]
+
+    def files(self, blob: Blob, entries: Iterable[Entry], tally: Tally) -> Iterator[SourceFile]:
+        found, reason = decode(blob)
+        stated = licence_of_text(found)
+        for entry in entries:
+            marks = self.marks.get(entry.raw, NOTHING)
+            licence = stated or self.scopes.of(entry.path)
+            place = (self.repository.name, self.repository.commit, entry.path)
+            origin = Origin(*place, licence, marks.generated, marks.vendored, self.scopes.own)
+            language = None if reason else language_said(marks.language) or language_of(entry.path, found)
+            text, fault = as_script(found, language) if language else ("", "unknown_language")
+            if reason or fault or language is None:
+                tally.drop(origin, reason or fault or "unknown_language", size=entry.size)
+            else:
+                yield SourceFile(origin, language, text)

@@ -6,7 +6,10 @@ replacement, index or setting of the user's has a say, and a partial clone has n
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +22,7 @@ from typing import IO, NamedTuple
 from finetune.errors import DataError
 
 CHUNK = 1 << 20
+SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 MAX_UNREADABLE = 100  # damaged objects before the whole store is called damaged
 
 
@@ -32,8 +36,12 @@ logOutputEncoding = UTF-8
 """
 
 
+class GitFailed(DataError):
+    """A git command that ended before its work was done: mostly an object that is not there."""
+
+
 class Blob(NamedTuple):
-    """A blob's bytes, or the reason there are none."""
+    """An object's bytes, or the reason there are none."""
 
     oid: str
     content: bytes = b""
@@ -44,7 +52,7 @@ def environment(**changes: str) -> dict[str, str]:
     """Git's surroundings: none of the caller's GIT_* variables or settings, no prompt, no network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     settings = {
-        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_GLOBAL": str(SETTINGS),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
@@ -58,11 +66,11 @@ def environment(**changes: str) -> dict[str, str]:
 
 def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit status, output and complaint of a git command run inside the user's folder."""
-    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError as error:
-        raise DataError("git: not found; install git (2.31 or later) and put it on PATH") from error
+        raise DataError("git: not found; install git (2.32 or later) and put it on PATH") from error
     return done.returncode, os.fsdecode(done.stdout).removesuffix("\n"), done.stderr.decode(errors="replace").strip()
 
 
@@ -74,15 +82,28 @@ class Store:
     folder: Path
     objects: str
 
+    @contextmanager
+    def _asked(self, lines: Iterable[bytes]) -> Iterator[IO[bytes]]:
+        """A file with what git is to read. A pipe would have git and us wait for each other."""
+        with tempfile.TemporaryFile(dir=self.folder) as requests:
+            requests.writelines(lines)
+            requests.seek(0)
+            yield requests
+
     def _start(self, arguments: Sequence[str], stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         where = environment(GIT_DIR=str(self.folder), GIT_OBJECT_DIRECTORY=self.objects)
         # Complaints go to a file: a full pipe that nobody reads would stop git.
         with (self.folder / "complaints").open("wb") as complaints:
-            return subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints)
+            return subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=CHUNK)
 
-    def tokens(self, *arguments: str) -> Iterator[bytes]:
-        """The NUL-separated pieces a git command writes. Raises DataError when it fails."""
-        process = self._start(arguments)
+    def answers(self, lines: Iterable[bytes], *arguments: str) -> Iterator[bytes]:
+        """The NUL-separated pieces a git command writes when it is given these lines. Raises GitFailed when it fails."""
+        with self._asked(lines) as requests:
+            yield from self.tokens(*arguments, stdin=requests)
+
+    def tokens(self, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[bytes]:
+        """The NUL-separated pieces a git command writes. Raises GitFailed when it fails, after all it wrote."""
+        process = self._start(arguments, stdin)
         assert isinstance(process.stdout, BufferedReader)
         rest = b""
         try:
@@ -99,12 +120,12 @@ class Store:
             yield rest
         if failed:
             complaint = (self.folder / "complaints").read_text(errors="replace").strip()
-            raise DataError(f"{self.path}: git {arguments[0]} failed: {complaint}; run `git fsck` there, or fetch what is missing")
+            raise GitFailed(f"{self.path}: git {arguments[0]} failed: {complaint}; run `git fsck` there, or fetch what is missing")
 
     def blobs(self, oids: Iterable[str], *, max_bytes: int) -> Iterator[Blob]:
         """One Blob for each id, in order; one is in memory at a time and those over `max_bytes` never are.
 
-        An object that is missing or damaged costs itself alone.
+        An object that is missing or damaged costs itself alone. Trees are given as they are stored.
         """
         wanted = list(oids)
         unreadable = 0
@@ -121,10 +142,8 @@ class Store:
                 yield Blob(wanted.pop(0), reason="unreadable")
 
     def _batch(self, oids: list[str], max_bytes: int) -> Iterator[Blob]:
-        """Blobs until git ends. The ids come from a file, so that git and we never wait for each other's pipes."""
-        with tempfile.TemporaryFile(dir=self.folder) as requests:
-            requests.writelines(f"{oid}\n".encode() for oid in oids)
-            requests.seek(0)
+        """Blobs until git ends."""
+        with self._asked(f"{oid}\n".encode() for oid in oids) as requests:
             process = self._start(["cat-file", "--batch", "--buffer"], requests)
             assert process.stdout is not None
             try:
@@ -165,8 +184,11 @@ def _skip(output: IO[bytes], size: int) -> int:
 @contextmanager
 def open_store(path: str, *, objects: str, shallow: frozenset[str], object_format: str) -> Iterator[Store]:
     """The objects in `objects`, until the block ends; `shallow` are the commits whose parents were never fetched."""
-    with tempfile.TemporaryDirectory(prefix="finetune-git-") as name:
-        folder = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix="finetune-git-"))
+    # A reader that nobody reads to its end may never come back here: then it goes when the process ends.
+    clear = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(clear)
+    try:
         (folder / "HEAD").write_text("ref: refs/heads/none\n")
         (folder / "refs").mkdir()
         (folder / "objects").mkdir()
@@ -174,3 +196,6 @@ def open_store(path: str, *, objects: str, shallow: frozenset[str], object_forma
         if shallow:
             (folder / "shallow").write_text("".join(f"{oid}\n" for oid in sorted(shallow)))
         yield Store(path, folder, objects)
+    finally:
+        clear()
+        atexit.unregister(clear)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from finetune.data.dates import seconds
 from finetune.data.repos.git import Store, ask, open_store
 from finetune.errors import DataError
 
@@ -18,7 +19,8 @@ class Repository:
     """A repository at one commit.
 
     `name` is owner/name of the remote `origin` where there is one, else the folder's name; `name=path` in a recipe sets it.
-    The split is a hash of it: a clone in another place keeps its sides.
+    The split is a hash of it: a clone in another place keeps its sides. `names` are all it is known by: that, and where the remote says
+    it lives, with every group above it; opt-out lists are read against them.
     """
 
     name: str
@@ -27,15 +29,16 @@ class Repository:
     objects: str
     object_format: str
     shallow: frozenset[str]
+    names: tuple[str, ...] = ()
 
     def store(self) -> AbstractContextManager[Store]:
         """Its objects, for reading."""
         return open_store(self.path, objects=self.objects, shallow=self.shallow, object_format=self.object_format)
 
 
-def open_repositories(paths: Sequence[str], ref: str) -> list[Repository]:
+def open_repositories(paths: Sequence[str], ref: str, *, at: str | None = None) -> list[Repository]:
     """The repositories sorted by name, so that the order in a recipe changes nothing."""
-    opened = sorted((open_repository(path, ref) for path in paths), key=lambda repository: repository.name)
+    opened = sorted((open_repository(path, ref, at=at) for path in expand(paths)), key=lambda repository: repository.name)
     names = Counter(repository.name for repository in opened)
     alike = [repository for repository in opened if names[repository.name] > 1]
     if alike:
@@ -44,18 +47,73 @@ def open_repositories(paths: Sequence[str], ref: str) -> list[Repository]:
     return opened
 
 
-def open_repository(path: str, ref: str) -> Repository:
-    """The repository at a path (work tree, .git folder or bare; `name=path` to name it) at a commit, branch or tag."""
-    name, folder = named_path(path)
+def expand(paths: Iterable[str]) -> list[str]:
+    """Each path, a pattern (`~/code/*`, `/srv/git/**/*.git`) as the repositories it fits. Raises DataError when it fits none.
+
+    What a pattern fits beside repositories is passed over, and so is a repository that is named beside it.
+    """
+    named = [path for path in paths if not _is_pattern(path)]
+    known = {named_path(path)[1].resolve() for path in named}
+    for pattern in (path for path in paths if _is_pattern(path)):
+        fitting = _fitting(Path(pattern).expanduser())
+        found = [path for path in fitting if _may_be_repository(path)]
+        if not found:
+            what = f"{len(fitting)} paths, none of them a git repository" if fitting else "nothing"
+            raise DataError(f"data.repositories: {pattern} fits {what}; write a pattern that fits work trees or bare repositories")
+        for path in found:
+            if (place := path.resolve()) not in known:
+                known.add(place)
+                named.append(str(path))
+    return named
+
+
+def _fitting(pattern: Path) -> list[Path]:
+    """What a pattern fits, but for what is hidden."""
+    first = next(index for index, part in enumerate(pattern.parts) if any(sign in part for sign in "*?["))
+    base, rest = Path(*pattern.parts[:first]), Path(*pattern.parts[first:])
+    found = sorted(base.glob(str(rest)))
+    return [path for path in found if not any(part.startswith(".") for part in path.parts[first:])]
+
+
+def _is_pattern(path: str) -> bool:
+    return any(sign in path for sign in "*?[") and not named_path(path)[1].exists()
+
+
+def _may_be_repository(folder: Path) -> bool:
+    """A quick look: a work tree, or a bare repository; the folder .git inside one is found as its work tree."""
+    bare = folder.name != ".git" and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
+    return bare or (folder / ".git").exists()
+
+
+def open_repository(path: str, ref: str, *, at: str | None = None) -> Repository:
+    """The repository at a path (work tree, .git folder or bare; `name=path` to name it) at a commit, branch or tag.
+
+    `at` is a day or a moment: then it is the newest commit that `ref` had by then, along its first parents.
+    """
+    given, folder = named_path(path)
     objects, shallow, object_format = _places(path, folder)
-    return Repository(
-        name=name or _name(folder),
+    remote, name = _names(folder)
+    repository = Repository(
+        name=given or name,
         path=str(folder),
         commit=_commit(path, folder, ref),
         objects=objects,
         object_format=object_format,
         shallow=_boundary(Path(shallow)),
+        names=tuple(dict.fromkeys(known for known in (given, name, remote) if known)),
     )
+    return repository if at is None else replace(repository, commit=_commit_at(repository, at))
+
+
+def _commit_at(repository: Repository, at: str) -> str:
+    moment = seconds(at, end=True)
+    with repository.store() as store:
+        # Along first parents: a commit of a branch that was merged later was not there yet.
+        found = b"".join(store.tokens("rev-list", "--first-parent", "--max-count=1", f"--min-age={moment}", repository.commit, "--"))
+        if found:
+            return found.decode().strip()
+        times = b"".join(store.tokens("log", "--first-parent", "--format=%cs", repository.commit, "--")).split()
+    raise DataError(f"{repository.path}: data.at: no commit is as old as {at}; its first is of {times[-1].decode()}, write a later day")
 
 
 def named_path(path: str) -> tuple[str, Path]:
@@ -77,6 +135,8 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
         hint = "write the path of a work tree or a bare repository"
         reason = "no git repository" if "not a git repository" in complaint else complaint
         raise DataError(f"{path}: {reason}; {hint}")
+    if answer.count("\n") != 3:
+        raise DataError(f"{path}: a line break in the path, which git can not tell us; move it or write a link to it")
     objects, shallow, object_format, git_folder = answer.split("\n")
     _, top, _ = ask(folder, "rev-parse", "--show-toplevel")
     if folder.resolve() not in {Path(git_folder).resolve(), Path(top or git_folder).resolve()}:
@@ -84,22 +144,23 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
     return objects, shallow, object_format
 
 
-def _name(folder: Path) -> str:
+def _names(folder: Path) -> tuple[str, str]:
+    """The whole path the remote `origin` has on its host ("" without one), and the name: the last two parts of it, or the folder's."""
     _, url, _ = ask(folder, "config", "--get", "remote.origin.url")
-    if url:
-        return _remote_name(url)
+    if parts := _remote_parts(url):
+        return "/".join(parts), "/".join(parts[-2:])
     inner = folder.resolve()
-    return (inner.parent if inner.name == ".git" else inner).name.removesuffix(".git")
+    return "", (inner.parent if inner.name == ".git" else inner).name.removesuffix(".git")
 
 
-def _remote_name(url: str) -> str:
-    """owner/name of a remote's address, without user, password and host; the last folder of a local one."""
+def _remote_parts(url: str) -> list[str]:
+    """The parts of a remote's address, without user, password and host; the last folder alone of a local one."""
     local = url.startswith(("/", ".", "~", "file:"))
     after_host = url.partition("://")[2].partition("/")[2] if "://" in url else url.rpartition(":")[2]
     parts = [part for part in after_host.rstrip("/").removesuffix(".git").split("/") if part]
     if local and parts[-1:] == [".git"]:
         parts = parts[:-1]
-    return "/".join(parts[-1:] if local else parts[-2:])
+    return parts[-1:] if local else parts
 
 
 def _commit(path: str, folder: Path, ref: str) -> str:

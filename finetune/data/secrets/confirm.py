@@ -27,8 +27,8 @@ PLACEHOLDER = re.compile(
     rb"(?i)example|sample|dummy|fake|placeholder|redacted|your[_-]?|change[_-]?me|insert|replace[_-]?|todo|foobar|my[_-]?(?:secret|token|key|pass)"
     rb"|xxxx|\*\*\*|\.\.\.|0123456|1234567|2345678|abcdefg|aaaaaa|(.)\1{5}|lorem|deadbeef|test[_-]?(?:token|secret|key|pass)|not[_-]?a[_-]?"
 )
-# Text that is put in later: ${x}, {{x}}, %(x)s, <x>, $x, #{x}.
-INTERPOLATED = re.compile(rb"\$[{(A-Za-z_]|\{[^}]*\}|%[({]?[A-Za-z_]|<[^>]*>|#\{|\{\{|\}\}|%[sdvq]")
+# Text that is put in later: ${x}, {{x}}, %(x)s, %s, %x%, <x>, $x, #{x}.
+INTERPOLATED = re.compile(rb"\$[{(A-Za-z_]|\{[^}]*\}|%[({][A-Za-z_]|%[sdvqr](?![A-Za-z0-9])|%[A-Za-z_]+%|<[^>]*>|#\{|\{\{|\}\}")
 MADE_UP_LOCALS = {b"user", b"username", b"you", b"me", b"name", b"foo"}
 UUID = re.compile(rb"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 HEX = re.compile(rb"(?i)(?:0x)?[0-9a-f]+")
@@ -65,7 +65,7 @@ def azure_key(match: Match) -> bool:
 
 def random_value(match: Match) -> bool:
     """A value that looks drawn at random, and is no hash or UUID."""
-    return _random(match["value"]) and not _is_hash(match)
+    return looks_random(match["value"]) and not _is_hash(match)
 
 
 def secret(match: Match) -> bool:
@@ -162,7 +162,8 @@ def entropy(value: bytes) -> float:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
 
 
-def _random(value: bytes) -> bool:
+def looks_random(value: bytes) -> bool:
+    """Letters and digits that make no words and stand for no UUID or example."""
     if _is_placeholder(value) or UUID.fullmatch(value) or not (any(map(_digit, value)) and any(map(_letter, value))):
         return False
     return entropy(value) >= 3.0 and not _wordy(value)

@@ -6,15 +6,18 @@ import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
-from finetune.data.secrets.rules import RULES, Rule
-from finetune.data.secrets.screen import Screen, fastest_screen
-from finetune.data.tally import Tally
+from finetune.data.secrets.opinion import PERSONAL, SecondOpinion
+from finetune.data.secrets.rules import RULES, Kind
+from finetune.data.secrets.screen import Look, Screen, fastest_screen
+from finetune.data.tally import Redaction, Tally
 from finetune.hashing import stable_hash
 from finetune.records import Change, Item, SourceFile
 
-RANKS = {rule.kind: rank for rank, rule in enumerate(RULES)}
+RANKS = {rule.kind: rank for rank, rule in enumerate((*RULES, *PERSONAL.values()))}
+SHOWN = 60  # characters to each side of a placeholder in the list for review
 # Addresses nobody owns take the place of public ones (RFC 1918, RFC 4193).
 ADDRESSES = {
     "ipv4": (b"10.20.30.41", b"10.20.30.42", b"172.20.10.43", b"192.168.50.44", b"192.168.60.45"),
@@ -27,58 +30,94 @@ class Span(NamedTuple):
 
     start: int
     end: int
-    rule: Rule
+    rule: Kind
+
+
+class Found(NamedTuple):
+    """One value that was replaced, told without the value: its kind, its line (from 1) and the line's new text around it."""
+
+    kind: str
+    line: int
+    shown: str
 
 
 class Redactor:
-    """Takes secrets and personal data out of texts; values in `allow`, or parts of them, stay."""
+    """Takes secrets and personal data out of texts; values in `allow`, or parts of them, stay.
 
-    def __init__(self, allow: tuple[str, ...] = (), *, screen: Screen | None = None) -> None:
+    A `model` is asked about every text beside the rules: what either finds is replaced.
+    """
+
+    def __init__(self, allow: tuple[str, ...] = (), *, screen: Screen | None = None, model: SecondOpinion | None = None) -> None:
         self._allow = tuple(value.encode() for value in allow)
         self._screen = screen or fastest_screen()
+        self._model = model
         # Neighbours in a file's history share a version: it is looked at once.
         self._redacted = functools.lru_cache(maxsize=16)(self._redact)
 
+    @property
+    def model_digest(self) -> str | None:
+        """SHA-256 of the second opinion's files."""
+        return self._model.digest if self._model else None
+
     def redact(self, text: str) -> tuple[str, Counter[str]]:
         """The text with placeholders, and how many of each kind were put in."""
-        redacted, kinds = self._redacted(text)
-        return redacted, Counter(kinds)
+        redacted, found = self._redacted(text)
+        return redacted, Counter(each.kind for each in found)
 
-    def _redact(self, text: str) -> tuple[str, tuple[str, ...]]:
+    def review(self, text: str) -> tuple[str, tuple[Found, ...]]:
+        """The text with placeholders, and where each was put in."""
+        return self._redacted(text)
+
+    def _redact(self, text: str) -> tuple[str, tuple[Found, ...]]:
         content = text.encode("utf-8", "surrogatepass")
-        spans = merge([span for rule in self._screen(content) for span in self._spans(rule, content)])
+        spans = [span for look in self._screen(content) for span in self._spans(look, content)]
+        if self._model:
+            spans += [Span(*finding) for finding in self._model(text) if not self._allowed(content[finding.start : finding.end])]
+        spans = merge(spans)
         if not spans:
             return text, ()
-        pieces, last = [], 0
+        out, places, last = bytearray(), [], 0
         for span in spans:
-            pieces += [content[last : span.start], _placeholder(span.rule, content[span.start : span.end])]
+            out += content[last : span.start]
+            places.append(len(out))
+            out += _placeholder(span.rule, content[span.start : span.end])
             last = span.end
-        redacted = b"".join([*pieces, content[last:]]).decode("utf-8", "surrogatepass")
-        return redacted, tuple(span.rule.kind for span in spans)
+        redacted = bytes(out + content[last:])
+        return redacted.decode("utf-8", "surrogatepass"), _found(spans, places, content=content, redacted=redacted)
 
-    def _spans(self, rule: Rule, content: bytes) -> Iterator[Span]:
-        place = 0
-        while match := rule.pattern.search(content, place):
+    def _allowed(self, value: bytes) -> bool:
+        return any(value in allowed for allowed in self._allow)
+
+    def _spans(self, look: Look, content: bytes) -> Iterator[Span]:
+        rule, place, last = look
+        while match := rule.pattern.search(content, place, last):
             start, end = match.span("value")
-            if rule.sure(match) and not any(match["value"] in allowed for allowed in self._allow):
+            if rule.sure(match) and not self._allowed(match["value"]):
                 yield Span(*_whole_characters(content, start, end), rule)
                 place = end
             else:
                 place = match.start() + 1  # a real one may begin inside a look-alike
 
 
+@functools.cache
+def open_redactor(allow: tuple[str, ...] = (), model: str | None = None) -> Redactor:
+    """The redactor of a recipe's options. Raises ModelError when `model` is no folder of a token-classification model."""
+    return Redactor(allow, model=SecondOpinion(Path(model)) if model else None)
+
+
 def redact_item(item: Item, redactor: Redactor, tally: Tally) -> Item:
     """The item with every text of it redacted: a change's message and old version too."""
+
+    def clean(text: str, part: str) -> str:
+        redacted, found = redactor.review(text)
+        tally.redacted(Redaction(item.origin, part, *each) for each in found)
+        return redacted
+
     match item:
         case SourceFile():
-            text, found = redactor.redact(item.text)
-            tally.redactions += found
-            return replace(item, text=text)
+            return replace(item, text=clean(item.text, "text"))
         case Change():
-            message, in_message = redactor.redact(item.message)
-            before, in_before = redactor.redact(item.before)
-            after, in_after = redactor.redact(item.after)
-            tally.redactions += in_message + in_before + in_after
+            message, before, after = clean(item.message, "message"), clean(item.before, "before"), clean(item.after, "after")
             return replace(item, message=message, before=before, after=after)
 
 
@@ -104,8 +143,21 @@ def _whole_characters(content: bytes, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _placeholder(rule: Rule, value: bytes) -> bytes:
-    if rule.placeholder != "address":
-        return rule.placeholder.encode()
-    choices = ADDRESSES[rule.kind]
+def _found(spans: list[Span], places: list[int], *, content: bytes, redacted: bytes) -> tuple[Found, ...]:
+    """What is told of each span. `places`: where its placeholder begins in the redacted text."""
+    found, line, counted = [], 1, 0
+    for span, place in zip(spans, places, strict=True):
+        line += content.count(b"\n", counted, span.start)
+        counted = span.start
+        start = max(redacted.rfind(b"\n", 0, place) + 1, place - SHOWN)
+        end = redacted.find(b"\n", place)
+        shown = redacted[start : min(len(redacted) if end < 0 else end, place + SHOWN)]
+        found.append(Found(span.rule.kind, line, shown.decode("utf-8", "ignore").strip()))
+    return tuple(found)
+
+
+def _placeholder(kind: Kind, value: bytes) -> bytes:
+    if kind.placeholder != "address":
+        return kind.placeholder.encode()
+    choices = ADDRESSES["ipv6" if b":" in value else "ipv4"]
     return choices[stable_hash("address", value.decode()) % len(choices)]

@@ -19,20 +19,30 @@ Confirm = Callable[[re.Match[bytes]], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One kind of secret; `sure` tells a real one from a look-alike. Where two rules overlap, the earlier one's placeholder stands."""
+class Kind:
+    """What a value is called in reports, and what takes its place."""
 
     kind: str
     placeholder: Placeholder
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Kind):
+    """One kind of secret; `sure` tells a real one from a look-alike. Where two rules overlap, the earlier one's placeholder stands.
+
+    `one_line`: a match of the pattern, and one of the screen inside it, keeps to one line, so that lines without a hit need no search.
+    """
+
     anchors: tuple[str, ...]
     screen: str
     pattern: re.Pattern[bytes]
     sure: Confirm
+    one_line: bool = False
 
 
 def token(kind: str, anchors: str, form: str, sure: Confirm = confirm.unlike_placeholder) -> Rule:
     """A rule for a token of fixed form, which stands free of other word characters."""
-    return Rule(kind, "<KEY>", tuple(anchors.split()), form, compiled(f"(?<![A-Za-z0-9_-])(?P<value>{form})(?![A-Za-z0-9])"), sure)
+    return Rule(kind, "<KEY>", tuple(anchors.split()), form, compiled(f"(?<![A-Za-z0-9_-])(?P<value>{form})(?![A-Za-z0-9])"), sure, True)
 
 
 def compiled(pattern: str) -> re.Pattern[bytes]:
@@ -144,9 +154,10 @@ RULES = (
             r"[A-Za-z][A-Za-z0-9+.-]{1,20}://(?P<user>[^\s/:@\"'`<>]{0,80}):(?P<value>[^\s/@\"'`<>]{3,120})@(?P<host>[A-Za-z0-9_.${%*\[-]+)"
         ),
         confirm.url_password,
+        one_line=True,
     ),
-    Rule("password", "<PASSWORD>", (), "(?i)" + PASS + REST + ASSIGN + SCREEN_QUOTED, quoted(PASS, 8), confirm.password),
-    Rule("generic_secret", "<KEY>", (), "(?i)" + SECRET + REST + ASSIGN + SCREEN_QUOTED, quoted(SECRET, 16), confirm.secret),
+    Rule("password", "<PASSWORD>", (), "(?i)" + PASS + REST + ASSIGN + SCREEN_QUOTED, quoted(PASS, 8), confirm.password, one_line=True),
+    Rule("generic_secret", "<KEY>", (), "(?i)" + SECRET + REST + ASSIGN + SCREEN_QUOTED, quoted(SECRET, 16), confirm.secret, one_line=True),
     Rule(
         "unquoted_secret",
         "<KEY>",
@@ -157,6 +168,7 @@ RULES = (
             r"(?P<value>[A-Za-z0-9+/=_.~@!#%^&*-]{12,300})[ \t]*\r?$"
         ),
         confirm.unquoted,
+        one_line=True,
     ),
     Rule(
         "bearer",
@@ -165,6 +177,7 @@ RULES = (
         r"(?i)(?:bearer|basic) [A-Za-z0-9+/=_.~-]{20}",
         compiled(r"(?i)\b(?:bearer|basic) (?P<value>[A-Za-z0-9+/=_.~-]{20,500})(?![A-Za-z0-9+/=_~])"),
         confirm.random_value,
+        one_line=True,
     ),
     Rule(
         "email",
@@ -173,6 +186,7 @@ RULES = (
         r"[A-Za-z0-9._%+-]@[A-Za-z0-9][A-Za-z0-9.-]{0,253}\.[A-Za-z]{2}",
         compiled(f"(?<![A-Za-z0-9._%+@/-])(?P<value>{LOCAL}@(?P<domain>{DOMAIN}))(?![A-Za-z0-9@(]|-[A-Za-z0-9]|\\.[A-Za-z0-9])"),
         confirm.email,
+        one_line=True,
     ),
     Rule(
         "name",
@@ -181,6 +195,7 @@ RULES = (
         r"[A-Za-z.'\x80-\xff-] <[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@",
         compiled(f"(?<![\\w.'\\x80-\\xff-]){PERSON}(?= <{LOCAL}@(?P<domain>{DOMAIN})>)"),
         confirm.person,
+        one_line=True,
     ),
     Rule(
         "author",
@@ -189,6 +204,7 @@ RULES = (
         r"(?:@author|[Aa]uthors?[ \t]?:)[ \t]",
         compiled(r"(?:@author|\b[Aa]uthors?[ \t]?:)[ \t]{1,8}" + PERSON),
         confirm.person,
+        one_line=True,
     ),
     Rule(
         "ipv4",
@@ -197,6 +213,7 @@ RULES = (
         r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
         compiled(f"(?<![\\w.@+~^=-])(?P<value>(?:{OCTET}\\.){{3}}{OCTET})(?!\\w|\\.[0-9]|[+-]\\w)"),
         confirm.ipv4,
+        one_line=True,
     ),
     Rule(
         "ipv6",
@@ -205,5 +222,6 @@ RULES = (
         r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2}",
         compiled(r"(?<![\w:.])(?P<value>[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}(?:[0-9A-Fa-f]{1,4})?)(?![\w:]|\.[0-9])"),
         confirm.ipv6,
+        one_line=True,
     ),
 )

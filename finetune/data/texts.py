@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from finetune.data.repos.git import Blob
+if TYPE_CHECKING:
+    from finetune.data.repos.git import Blob
 
 LFS = b"version https://git-lfs.github.com/spec/"
 

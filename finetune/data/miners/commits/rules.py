@@ -1,25 +1,14 @@
-"""Instructions out of commits: the subject asks, the file before is what it asks about, the file after is the answer.
-
-The rules are CommitPackFT's (arXiv 2308.07124, table 6), in its order but for the token bounds: they cost more than the others together and
-come last. Its rule for file extensions is what `languages` does; its last rule, four words, follows from the second length rule. One thing
-is ours: the number a forge adds to a squashed merge, "(#12)", goes first, or no commit of a repository that squashes would be left.
-"""
+"""CommitPackFT's rules for a commit's subject and its file, each with a reason of its own (arXiv 2308.07124, table 6)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from finetune.records import Change
 
-from finetune.data.miners import MINERS, Bench, Miner
-from finetune.data.render import Encoder
-from finetune.hashing import generator
-from finetune.records import Change, InstructSample, Item, Sample
-
-_VERBS = frozenset(
+VERBS = frozenset(
     re.findall(
         r"\w+",
         """
@@ -59,54 +48,27 @@ _VERBS = frozenset(
     """,
     )
 )
-_NOISE = re.compile(
+NOISE = re.compile(
     r"auto ?commit|update (?:contributing|readme)|<\?xml|merge (?:branch|pull request|remote)|signed-off-by|code review|work in progress"
-    r"|\bwip\b|https?://|leetcode|\bi\b|\bi'(?:ve|m)\b|cherry picked from commit|initial (?:commit|import)|checkpoint|thanks to.*\bfor\b",
+    r"|\bwip\b|https?://|\| ?leetcode|cdpcp|(?<!\S)i(?!\S)|\bi'(?:ve|m)\b|cherry picked from commit|initial (?:commit|import)|checkpoint"
+    r"|thanks to.*\bfor\b",
     re.IGNORECASE,
 )
-_REFERENCE = re.compile(r"(?:v)?\d+\.\d+\.\d+(?=$|\S)|^[a-f0-9]+(?:-[a-f0-9]+)*$|[a-f0-9]{40}|\b(?:issue|bug|feature)\s*\d+", re.IGNORECASE)
-_VERSION_BUMP = re.compile(r"(?:bump|set version|update version)\b", re.IGNORECASE)
+# A subject that is a hash and nothing else, which upstream looks for as well, has too few words already.
+REFERENCE = re.compile(r"(?:v)?\d+\.\d+\.\d+(?=$|\S)|[a-f0-9]{40}|\b(?:issue|bug|feature)\s*\d+", re.IGNORECASE)
+VERSION_BUMP = re.compile(r"(?:bump|set version|update version)\b", re.IGNORECASE)
 _BRACKETS = re.compile(r"^\s*(?:\[[^\]]*\]\s*)+|\s*(?:\[[^\]]*\])+\s*$")
 _SKIP_CI = re.compile(r"\[(?:skip ci|ci skip)\]", re.IGNORECASE)
 _MERGE_NUMBER = re.compile(r"\s*\([#!]\d+\)\s*$")
 _PREFIX = re.compile(r"^[\w./-]+(?:\([^)]*\))?!?:\s+")
 
+Rules = Mapping[str, Callable[[Change, str], bool]]
 
-@MINERS.register("commits")
-class Commits(Miner):
-    """Commits that change one file, as requests with their answer: OctoPack's form and CommitPackFT's rules."""
 
-    source: ClassVar[Literal["files", "history"]] = "history"
-    min_tokens: NonNegativeInt = Field(50, description="least tokens in the file before and after together")
-    max_tokens: PositiveInt = Field(768, description="most tokens in the file before and after together")
-    version_bumps: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="share of version bumps that stay")
-
-    def __call__(self, item: Item, bench: Bench) -> Sequence[Sample] | str:
-        assert isinstance(item, Change)
-        lines = item.message.strip().splitlines()
-        if not lines:
-            return "no_message"
-        title = _MERGE_NUMBER.sub("", lines[0])
-        subject = clean(title)
-        reason = (
-            _first_reason(_CHANGE_RULES, item, title)
-            or _first_reason(_SUBJECT_RULES, item, subject)
-            or self._bumps_version(item, subject, bench)
-            or self._token_bounds(item, bench.encoder)
-        )
-        return reason or [InstructSample(item.origin, instruction=subject, context=item.before, answer=item.after)]
-
-    def _bumps_version(self, change: Change, subject: str, bench: Bench) -> str | None:
-        origin = change.origin
-        draws = generator(bench.seed, origin.repo, origin.commit, origin.path, "commits")
-        return "version_bump" if _VERSION_BUMP.match(subject) and draws.random() >= self.version_bumps else None
-
-    def _token_bounds(self, change: Change, encoder: Encoder) -> str | None:
-        room = self.max_tokens - 1  # one token stands between the two
-        tokens = count_tokens(change.before, encoder, limit=room)
-        if tokens <= room:
-            tokens += count_tokens(change.after, encoder, limit=room - tokens)
-        return "too_many_tokens" if tokens > room else "too_few_tokens" if tokens + 1 < self.min_tokens else None
+def title_of(message: str) -> str:
+    """The first line, without the number a forge adds to a squashed merge; empty where a message is."""
+    lines = message.strip().splitlines()
+    return _MERGE_NUMBER.sub("", lines[0]) if lines else ""
 
 
 def clean(subject: str) -> str:
@@ -119,17 +81,8 @@ def clean(subject: str) -> str:
     return bare if match is None else bare[match.end() :][:1].upper() + bare[match.end() + 1 :]
 
 
-def count_tokens(text: str, encoder: Encoder, *, limit: int) -> int:
-    """How many tokens the text has, or of its beginning when that is more than `limit` already: long histories hold many long files."""
-    head = text[: 8 * (limit + 1)]
-    tokens = len(encoder.text(head))
-    return tokens if tokens > limit or len(head) == len(text) else len(encoder.text(text))
-
-
-Rules = Mapping[str, Callable[[Change, str], bool]]
-
-
-def _first_reason(rules: Rules, change: Change, subject: str) -> str | None:
+def first_reason(rules: Rules, change: Change, subject: str) -> str | None:
+    """The name of the first rule that is against a change."""
     return next((reason for reason, applies in rules.items() if applies(change, subject)), None)
 
 
@@ -143,18 +96,26 @@ def _names_its_file(change: Change, subject: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(stem)}(?!\w)", subject, re.IGNORECASE) is not None
 
 
-_CHANGE_RULES: Rules = {
+FILE_RULES: Rules = {
+    "no_message": lambda change, _: not change.message.strip(),
+    "message_too_long": lambda change, _: len(change.message) > 10_000,
     "old_version_too_long": lambda change, _: len(change.before) >= 50_000,
     "emptied": lambda change, _: not change.after.strip(),
     "unchanged": lambda change, _: change.before == change.after,
+}
+CHANGE_RULES: Rules = {
+    **FILE_RULES,
     "subject_with_number_sign": lambda _, subject: "#" in subject,
     "subject_names_its_file": _names_its_file,
     "subject_length": _is_short_or_long,
 }
-_SUBJECT_RULES: Rules = {
+NOISE_RULES: Rules = {
+    "subject_is_noise": lambda _, subject: NOISE.search(subject) is not None,
+    "subject_is_reference": lambda _, subject: REFERENCE.search(subject) is not None,
+}
+SUBJECT_RULES: Rules = {
     "cleaned_subject_length": _is_short_or_long,
     "subject_without_capital": lambda _, subject: not subject[:1].isupper(),
-    "subject_without_imperative": lambda _, subject: subject.split()[0].lower() not in _VERBS,
-    "subject_is_noise": lambda _, subject: _NOISE.search(subject) is not None,
-    "subject_is_reference": lambda _, subject: _REFERENCE.search(subject) is not None,
+    "subject_without_imperative": lambda _, subject: subject.split()[0].lower() not in VERBS,
+    **NOISE_RULES,
 }

@@ -1,0 +1,97 @@
+"""Licence texts to SPDX identifiers: agreement with what packages declare and texts a CPU-second, beside ScanCode.
+
+    python -m venv PEER && PEER/bin/pip install scancode-toolkit pluggy==1.5.0
+    python benchmarks/licences.py --peer-python PEER/bin/python [FOLDER ...]
+
+The labelled set: every installed distribution in the folders (this environment's by default, the peer's too when it is named) that
+declares one SPDX identifier and carries exactly one licence file of at most 36 kB (the GPL's length: longer ones are collections of
+bundled licences, which one identifier does not label); distinct texts only. Both sides get the same texts in one process
+each, after one text to warm up; CPU-seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import email.parser
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from finetune.data.licences import is_licence_file, licence_of_file
+from finetune.data.policy import categories
+
+LONGEST = 36_000
+# Reads a folder of texts; writes the CPU-seconds and the SPDX identifiers found in each.
+PEER = """
+import json, sys, time
+from pathlib import Path
+from scancode.api import get_licenses
+paths = sorted(Path(sys.argv[1]).iterdir())
+get_licenses(str(paths[0]))
+start = time.process_time()
+found = {path.name: get_licenses(str(path))["detected_license_expression_spdx"] or "" for path in paths}
+json.dump({"seconds": time.process_time() - start, "found": found}, open(sys.argv[2], "w"))
+"""
+
+
+def main() -> None:
+    options = _options()
+    roots = options.folders or [Path(sys.prefix), *([options.peer_python.absolute().parent.parent] if options.peer_python else [])]
+    labelled = dict(sorted(texts(roots)))
+    licence_of_file(next(iter(labelled)))
+    start = time.process_time()
+    found = [licence_of_file(text) for text in labelled]
+    seconds = time.process_time() - start
+    result = {"texts": len(labelled), "octotune": rates(found, seconds, labelled)}
+    if options.peer_python:
+        found, peer_seconds = peer(options.peer_python, list(labelled))
+        result |= {"scancode": rates(found, peer_seconds, labelled), "ratio": round(peer_seconds / seconds, 1)}
+    print(json.dumps(result, indent=1))
+
+
+def texts(roots: list[Path]) -> Iterator[tuple[str, str]]:
+    """(text, declared SPDX identifier), in small letters."""
+    for root in roots:
+        for metadata in root.rglob("*.dist-info/METADATA"):
+            declared = email.parser.HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))["License-Expression"]
+            files = [path for path in metadata.parent.rglob("*") if path.is_file() and is_licence_file(path.name)]
+            if len(files) != 1 or files[0].stat().st_size > LONGEST:
+                continue
+            if declared and declared.lower() in categories():
+                yield files[0].read_text(encoding="utf-8", errors="replace"), declared.lower()
+
+
+def peer(python: Path, labelled: list[str]) -> tuple[list[str], float]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, out = Path(scratch) / "texts", Path(scratch) / "found.json"
+        folder.mkdir()
+        for place, text in enumerate(labelled):
+            (folder / f"{place:05}").write_text(text, encoding="utf-8")
+        subprocess.run([str(python.absolute()), "-W", "ignore", "-c", PEER, str(folder), str(out)], check=True, stdout=subprocess.DEVNULL)
+        result = json.loads(out.read_text())
+    return [result["found"][f"{place:05}"] for place in range(len(labelled))], result["seconds"]
+
+
+def rates(found: list[str], seconds: float, labelled: dict[str, str]) -> dict:
+    wrong = [f"{declared}: {each}" for each, declared in zip(found, labelled.values(), strict=True) if each.lower() != declared]
+    return {
+        "cpu_seconds": round(seconds, 3),
+        "texts_per_cpu_second": round(len(found) / seconds, 1),
+        "agree": len(found) - len(wrong),
+        "differ": wrong,
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--peer-python", type=Path, help="a Python that has scancode-toolkit")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

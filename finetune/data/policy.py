@@ -1,0 +1,115 @@
+"""Which licences may be trained on: a policy over SPDX expressions, always asked.
+
+Permissive is what BigCode took for The Stack (arXiv 2402.19173, section 2.1): ScanCode's categories Permissive and Public Domain, as
+the package license-expression carries them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from finetune.data.licences import UNKNOWN
+from finetune.records import Item
+
+PERMISSIVE = {"Permissive", "Public Domain"}
+
+
+class Licences(BaseModel):
+    """What a file's licence keeps out: by default all but permissive code, unlicensed code and what the repository's own licence covers.
+
+    Of `A OR B` one must be allowed, of `A AND B` both; an unknown text beside an allowed licence is passed over, as BigCode does. An
+    exception (`WITH`) only ever adds a permission.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: Literal["permissive", "any"] = Field(
+        "permissive", description="any: licences are recorded, and only those in deny keep a file out"
+    )
+    allow: tuple[str, ...] = Field((), description="SPDX identifiers to keep beside the permissive ones")
+    deny: tuple[str, ...] = Field((), description="SPDX identifiers to leave out, whatever else is said")
+    own: bool = Field(True, description="keep what falls under the licence at the repository's root, whichever it is")
+    unlicensed: bool = Field(True, description="keep files without any licence: a team's own code seldom has one")
+
+    @field_validator("allow", "deny")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name.lower() not in categories() and not name.startswith("LicenseRef-"):
+                near = difflib.get_close_matches(name.lower(), categories(), n=1)
+                hint = f"; did you mean {categories()[near[0]][0]}?" if near else ""
+                raise ValueError(f"no SPDX identifier is {name!r}{hint} (a licence of your own: LicenseRef-NAME)")
+        return names
+
+    def __call__(self, item: Item) -> str | None:
+        origin = item.origin
+        if origin.license is None:
+            return None if self.unlicensed else "unlicensed"
+        return self._reason(origin.license, origin.license == origin.repo_license)
+
+    def _reason(self, expression: str, own: bool) -> str | None:
+        allowed = lowered(self.allow)
+        denied = lowered(self.deny)
+        if denied and not permitted(expression, lambda name: name not in denied):
+            return "licence_denied"
+        if self.keep == "any" or (own and self.own) or permitted(expression, lambda name: name in allowed or is_permissive(name)):
+            return None
+        return "licence_unknown" if expression == UNKNOWN else "licence_not_permissive"
+
+
+def is_permissive(name: str) -> bool:
+    """Whether an SPDX identifier, in small letters, names a permissive licence or the public domain."""
+    return name in categories() and categories()[name][1] in PERMISSIVE
+
+
+def permitted(expression: str, allowed: Callable[[str], bool]) -> bool:
+    """Whether an SPDX expression can be met with allowed licences alone; one that can not be read is not met."""
+    parsed = _parsed(expression)
+    return parsed is not None and _met(parsed, allowed)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(expression: str) -> Any:
+    from license_expression import ExpressionError, Licensing
+
+    try:
+        return Licensing().parse(expression)
+    except ExpressionError:
+        return None
+
+
+def _met(node: Any, allowed: Callable[[str], bool]) -> bool:
+    from license_expression import AND, OR, LicenseWithExceptionSymbol
+
+    if isinstance(node, OR):
+        return any(_met(each, allowed) for each in node.args)
+    if isinstance(node, AND):
+        known = [each for each in node.args if str(each) != UNKNOWN]
+        return bool(known) and all(_met(each, allowed) for each in known)
+    symbol = node.license_symbol if isinstance(node, LicenseWithExceptionSymbol) else node
+    return allowed(str(symbol.key).lower())
+
+
+@functools.cache
+def lowered(names: Iterable[str]) -> frozenset[str]:
+    """The identifiers in small letters: SPDX does not tell letters apart by case."""
+    return frozenset(name.lower() for name in names)
+
+
+@functools.cache
+def categories() -> Mapping[str, tuple[str, str]]:
+    """ScanCode's licence index: SPDX identifier in small letters -> (identifier, category)."""
+    index = json.loads((files("license_expression") / "data" / "scancode-licensedb-index.json").read_text(encoding="utf-8"))
+    found: dict[str, tuple[str, str]] = {}
+    for entry in index:
+        for name in (entry["spdx_license_key"], *entry["other_spdx_license_keys"]):
+            if name:
+                found.setdefault(name.lower(), (name, entry["category"]))
+    return found
