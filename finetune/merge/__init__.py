@@ -1,4 +1,4 @@
-"""An adapter added to the weights it was trained on, tensor by tensor, on disk.
+"""Adapters added to the weights they were trained on, some rows of one tensor at a time, from disk to disk.
 
 An adapter trained on a quantised base is added to what bitsandbytes made of that base, back in full precision: that is
 what it was trained and measured on. The original weights can be asked for. Adding inside 4-bit weights is not offered:
@@ -7,30 +7,40 @@ rounding to 16 levels eats most of what was learnt.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetune.errors import ExportError
-from finetune.merge.adapter import Adapter, LowRank, Whole, apply, read_adapter
+from finetune.merge.adapter import Adapter, read_adapter
+from finetune.merge.changes import Change, LowRank, Place, ScaledBias, Whole, apply
 from finetune.merge.loading import BaseWeights
-from finetune.merge.shards import INDEX, write_shards
+from finetune.merge.shards import INDEX, Planned, write_shards
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["INDEX", "Adapter", "BaseWeights", "MergeOptions", "MergedWeights", "merge", "output_bytes", "read_adapter"]
+__all__ = ["INDEX", "Adapter", "BaseWeights", "MergeOptions", "MergedWeights", "Part", "merge", "output_bytes", "read_adapter"]
 
 Dtype = Literal["bfloat16", "float16", "float32"]
+_STORED = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An adapter, and the factor by which what it learnt is scaled."""
+
+    adapter: Adapter
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class MergeOptions:
-    """`original`: into the weights on disk, else into those training saw. `strength` scales what was learnt."""
+    """`original`: into the weights on disk, else into those training saw."""
 
     dtype: Dtype = "bfloat16"
     original: bool = False
-    strength: float = 1.0
     shard_bytes: int = 1 << 30
 
 
@@ -46,33 +56,26 @@ class MergedWeights:
     ignored: tuple[str, ...]
 
 
-def merge(weights: BaseWeights, adapter: Adapter, *, folder: Path, options: MergeOptions) -> MergedWeights:
-    """Write the base with the adapter added into `folder`, which exists, as safetensors.
+def merge(weights: BaseWeights, parts: Sequence[Part], *, folder: Path, options: MergeOptions) -> MergedWeights:
+    """Write the base with the adapters added into `folder`, which exists, as safetensors.
 
-    Each tensor is added to in float32 and rounded once. Memory: twice the largest file (`shard_bytes`), and one tensor in
-    float32.
+    Each number is added to in float32 and rounded once. Memory, whatever the model's size: some rows of a tensor (4 MB) a few times
+    over, and half a byte for each number of a tensor that goes through 4 bits.
     """
-    from safetensors import safe_open
+    for part in parts:
+        _check_fit(weights, part, alone=len(parts) == 1)
+    plan = _plan(weights, options.dtype)
 
-    _check_fit(weights, adapter, options.strength)
-    sizes = _sizes(weights, options.dtype)
-    with safe_open(adapter.weights, framework="pt") as file:
+    def rows_of(name: str) -> Iterator[torch.Tensor]:
+        merged = _merged(weights, parts, name, options)
+        return iter([_together(merged).T]) if name in weights.transposed else merged
 
-        def get(name: str) -> torch.Tensor:
-            weight = weights.read(name).to(weights.device) if options.original else weights.as_trained(name)
-            if not weight.is_floating_point():
-                return weight.cpu()
-            if (change := adapter.changes.get(name)) is not None:
-                transposed = name in weights.transposed
-                weight = apply(change, weight.float(), read=file.get_tensor, strength=options.strength, transposed=transposed)
-            return _rounded(name, weight, options.dtype)
-
-        files = write_shards(folder, sizes, get=get, shard_bytes=options.shard_bytes)
+    files = write_shards(folder, plan, get=rows_of, shard_bytes=options.shard_bytes)
     return MergedWeights(
         files=tuple(files),
-        bytes=sum(sizes.values()),
-        tensors=len(sizes),
-        changed=len(adapter.changes),
+        bytes=sum(planned.bytes for planned in plan.values()),
+        tensors=len(plan),
+        changed=len({name for part in parts for name in part.adapter.changes} & weights.stored.keys()),
         quantised=0 if options.original else len(weights.quantised),
         ignored=weights.ignored,
     )
@@ -80,33 +83,73 @@ def merge(weights: BaseWeights, adapter: Adapter, *, folder: Path, options: Merg
 
 def output_bytes(weights: BaseWeights, dtype: Dtype) -> int:
     """The size of the merged weights."""
-    return sum(_sizes(weights, dtype).values())
+    return sum(planned.bytes for planned in _plan(weights, dtype).values())
 
 
-def _sizes(weights: BaseWeights, dtype: Dtype) -> dict[str, int]:
+def _plan(weights: BaseWeights, dtype: Dtype) -> dict[str, Planned]:
     width = 4 if dtype == "float32" else 2
-    return {name: stored.numbers * (width if stored.floating else stored.width) for name, stored in weights.stored.items()}
+    return {
+        name: Planned(place.shape, _STORED[dtype], place.numbers * width)
+        if place.floating
+        else Planned(place.shape, place.dtype, place.numbers * place.width)
+        for name, place in weights.stored.items()
+    }
+
+
+def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: MergeOptions) -> Iterator[torch.Tensor]:
+    """The rows of one tensor, outputs first, as they are to be written."""
+    read = weights.as_stored(name) if options.original else weights.as_trained(name)
+    changes = [(part, part.adapter.changes[name]) for part in parts if name in part.adapter.changes]
+    for rows in weights.blocks(name):
+        block = read(rows)
+        if not block.is_floating_point():
+            yield block.cpu()
+            continue
+        for part, change in changes:
+            block = _changed(block.float(), part, change, Place(rows, weights.shape(name)))
+        yield _rounded(name, block, options.dtype)
+
+
+def _changed(block: torch.Tensor, part: Part, change: Change, at: Place) -> torch.Tensor:
+    return apply(change, block, tensors=part.adapter.tensors, at=at, strength=part.strength)
+
+
+def _together(blocks: Iterator[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    return torch.cat([*blocks])
 
 
 def _rounded(name: str, tensor: torch.Tensor, dtype: Dtype) -> torch.Tensor:
     import torch
 
-    out: torch.Tensor = tensor.to(getattr(torch, dtype)).cpu().contiguous()
+    out: torch.Tensor = tensor.to(getattr(torch, dtype)).cpu()
     if not bool(torch.isfinite(out).all()):
         raise ExportError(f"{name}: a merged weight is not finite in {dtype}; write export.dtype=bfloat16 or float32")
     return out
 
 
-def _check_fit(weights: BaseWeights, adapter: Adapter, strength: float) -> None:
-    """Raises ExportError for a change that has no tensor to go to, or that a tied head or a strength makes ambiguous."""
+def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:
+    """Raises ExportError for a change that has no tensor to go to, or that a tied head, a strength or others make ambiguous."""
     tied = {*weights.tied, *weights.tied.values()}
-    for name, change in adapter.changes.items():
-        if name in tied and isinstance(change, LowRank | Whole):
+    file = part.adapter.weights
+    for name, change in part.adapter.changes.items():
+        if isinstance(change, ScaledBias) and name not in weights.stored:
+            continue  # a layer without a bias
+        if name in tied and isinstance(change, LowRank | Whole) and not (isinstance(change, Whole) and change.everywhere):
             raise ExportError(
-                f"{adapter.weights}: it changes {name}, which this model shares between input and output while the adapter "
+                f"{file}: it changes {name}, which this model shares between input and output while the adapter "
                 "was trained on one of them; write export=adapter"
             )
         if name not in weights.stored:
-            raise ExportError(f"{adapter.weights}: it changes {name}, which this base does not have; train again on this base")
-        if strength != 1.0 and not (isinstance(change, LowRank) and change.magnitude is None):
-            raise ExportError(f"export.strength={strength}: {name} is not a plain sum of base and adapter; write export.strength=1")
+            raise ExportError(f"{file}: it changes {name}, which this base does not have; train again on this base")
+        if isinstance(change, LowRank) and change.magnitude is None:
+            continue
+        if part.strength != 1.0:
+            raise ExportError(
+                f"export.strength={part.strength:g}: {file}: {name} is not a plain sum of base and adapter; write export.strength=1"
+            )
+        if not alone:
+            raise ExportError(
+                f"export.adapters: {file}: {name} is not a plain sum of base and adapter, so several can not be added up; export one alone"
+            )

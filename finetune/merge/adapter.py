@@ -1,25 +1,21 @@
-"""What a LoRA adapter on disk asks of the base's weights, tensor by tensor; nothing in it is passed over.
-
-Shapes: R rank, I inputs, O outputs. A weight is OI, or IO where a layer keeps it transposed (GPT-2's Conv1D).
-"""
+"""What an adapter on disk asks of the base's weights, tensor by tensor; nothing in it is passed over."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from finetune.errors import ExportError
+from finetune.merge.changes import Change, LowRank, Rows, Scaled, ScaledBias, Turned, Whole
+from finetune.merge.reading import Stored, contents
 from finetune.methods import CONFIG, WEIGHTS
 from finetune.quiet import quiet_libraries
 
-if TYPE_CHECKING:
-    import torch
-
-Read: TypeAlias = "Callable[[str], torch.Tensor]"
+Shapes = Mapping[str, tuple[int, ...]]
 
 PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -40,40 +36,25 @@ _KNOWN = {
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 
 
-@dataclass(frozen=True, slots=True)
-class LowRank:
-    """Add scale x B_OR @ A_RI; with a magnitude_O every output's row is brought to that length after (DoRA)."""
-
-    a: str
-    b: str
-    scale: float
-    magnitude: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Put other rows at these indices of an embedding."""
-
-    key: str
-    indices: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """Put another tensor in its place."""
-
-    key: str
-
-
-Change = LowRank | Rows | Whole
+# The kinds that can be merged, and what the names of their tensors end in.
+_MERGED: Mapping[str, tuple[str, ...]] = {
+    "LORA": (),
+    "ADALORA": (".lora_A", ".lora_B", ".lora_E"),
+    "IA3": (".ia3_l",),
+    "OFT": (".oft_R.weight",),
+    "LN_TUNING": (".ln_tuning_layers.weight", ".ln_tuning_layers.bias"),
+    "FULL": (".full_weight", ".full_bias"),
+}
+_OFT_SETTINGS = ("r", "oft_block_size", "coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms")
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """The changes of one adapter, by the name of the base's tensor."""
+    """The changes of one adapter, by the name of the base's tensor; `tensors` are its own, by their keys."""
 
     weights: Path
     changes: Mapping[str, Change]
+    tensors: Mapping[str, Stored]
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -83,22 +64,23 @@ def read_adapter(folder: Path) -> Adapter:
             raise ExportError(f"{folder}: no adapter lies here ({name} is missing); train first: finetune train RECIPE")
     quiet_libraries()
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    _refuse_unmergeable(config, folder)
-    from safetensors import SafetensorError, safe_open
+    kind = config.get("peft_type")
+    if kind not in _MERGED:
+        raise ExportError(f"{folder}: a {kind} adapter can not be merged into the weights; {_INSTEAD}")
+    if kind == "LORA":
+        _refuse_unmergeable(config, folder)
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            keys = sorted(file.keys())
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in keys}
+        tensors = contents(folder / WEIGHTS)
     except SafetensorError as error:
         raise ExportError(f"{folder / WEIGHTS}: no readable weights ({error}); train again, or copy the file again") from error
-    return Adapter(folder / WEIGHTS, _changes(config, shapes, folder))
+    shapes = {key: stored.shape for key, stored in tensors.items()}
+    changes = _lora(config, shapes, folder) if kind == "LORA" else _other(config, shapes, folder)
+    return Adapter(folder / WEIGHTS, changes, tensors)
 
 
 def _refuse_unmergeable(config: Mapping[str, Any], folder: Path) -> None:
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise ExportError(f"{folder}: a {kind} adapter can not be merged into the weights; {_INSTEAD}")
     if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
         raise ExportError(
             f"{folder}: init_lora_weights={config['init_lora_weights']!r} starts from changed base weights, "
@@ -117,7 +99,7 @@ def _is_off(name: str, value: Any) -> bool:
     return not value or value == defaults.get(name)
 
 
-def _changes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> dict[str, Change]:
+def _lora(config: Mapping[str, Any], shapes: Shapes, folder: Path) -> dict[str, Change]:
     """Every key of the file as a change of one base tensor; a key nobody understands is an error."""
     foreign = [key for key in shapes if not key.startswith(PREFIX)]
     inner = {key.removeprefix(PREFIX): key for key in shapes}
@@ -135,14 +117,55 @@ def _changes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], f
         elif _is_saved_module(name, config.get("modules_to_save") or ()):
             changes[name] = Whole(key)
             used.add(name)
-    unknown = sorted({*foreign, *(inner[name] for name in inner if name not in used)})
-    if unknown or not changes:
-        found = f"{len(unknown)} tensors of unknown meaning, the first is {unknown[0]}" if unknown else "no tensor at all"
-        raise ExportError(f"{folder / WEIGHTS}: found {found}; merging would leave them out; {_INSTEAD}")
+    _require_all_known({*foreign, *(inner[name] for name in inner if name not in used)}, changes, folder)
     return changes
 
 
-def _low_rank(module: str, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> LowRank:
+def _require_all_known(unknown: Iterable[str], changes: Mapping[str, Change], folder: Path) -> None:
+    left = sorted(unknown)
+    if left or not changes:
+        found = f"{len(left)} tensors of unknown meaning, the first is {left[0]}" if left else "no tensor at all"
+        raise ExportError(f"{folder / WEIGHTS}: found {found}; merging would leave them out; {_INSTEAD}")
+
+
+def _other(config: Mapping[str, Any], shapes: Shapes, folder: Path) -> dict[str, Change]:
+    """The same for the kinds whose tensors each stand for themselves, and for AdaLoRA's three."""
+    changes: dict[str, Change] = {}
+    unknown: list[str] = []
+    for key, shape in shapes.items():
+        end = next((end for end in _MERGED[config["peft_type"]] if key.startswith(PREFIX) and key.endswith(end)), None)
+        if end is None:
+            unknown.append(key)
+            continue
+        module = key.removeprefix(PREFIX).removesuffix(end)
+        changes |= _of_tensor(end, key, module, shape=shape, config=config)
+    _require_all_known(unknown, changes, folder)
+    return changes
+
+
+def _of_tensor(end: str, key: str, module: str, *, shape: tuple[int, ...], config: Mapping[str, Any]) -> dict[str, Change]:
+    """What one tensor of the adapter, whose name ends so, asks of the tensors of one layer."""
+    weight, bias = f"{module}.weight", f"{module}.bias"
+    match end:
+        case ".full_weight" | ".full_bias":
+            return {bias if end == ".full_bias" else weight: Whole(key, everywhere=True)}
+        case ".ln_tuning_layers.weight" | ".ln_tuning_layers.bias":
+            return {bias if end.endswith("bias") else weight: Whole(key)}
+        case ".ia3_l":
+            scaled: dict[str, Change] = {weight: Scaled(key)}
+            return scaled | {bias: ScaledBias(key)} if shape[1] == 1 else scaled
+        case ".oft_R.weight":
+            return {weight: Turned(key, {name: config[name] for name in _OFT_SETTINGS})}
+        case ".lora_A":
+            stem = key.removesuffix(end)
+            # peft's forward divides by the rank at the start, and by a hair more
+            scale = config["lora_alpha"] / (config["init_r"] + 1e-5)
+            return {weight: LowRank(key, f"{stem}.lora_B", scale, values=f"{stem}.lora_E")}
+        case _:
+            return {}  # AdaLoRA's B and E, which come with their A
+
+
+def _low_rank(module: str, config: Mapping[str, Any], shapes: Shapes, folder: Path) -> LowRank:
     from peft.utils.other import get_pattern_key
 
     a, b, magnitude = (PREFIX + module + suffix for suffix in (_A, _B, _MAGNITUDE))
@@ -171,38 +194,3 @@ def _token_indices(module: str, asked: Mapping[str, list[int]] | list[int]) -> t
 def _is_saved_module(name: str, modules: Iterable[str]) -> bool:
     module = name.rpartition(".")[0]
     return any(f".{module}.".endswith(f".{saved}.") or f".{saved}." in f".{module}." for saved in modules)
-
-
-def apply(change: Change, weight: torch.Tensor, *, read: Read, strength: float, transposed: bool) -> torch.Tensor:
-    """The changed weight; `weight` is float32, IO if `transposed`, and `read` gives the adapter's tensors by key."""
-    match change:
-        case LowRank() if transposed:
-            return _add_low_rank(change, weight.T, read=read, strength=strength).T
-        case LowRank():
-            return _add_low_rank(change, weight, read=read, strength=strength)
-        case Rows():
-            merged = weight.clone()
-            merged[list(change.indices)] = _same_shape(read(change.key), weight[list(change.indices)], change.key)
-            return merged
-        case Whole():
-            return _same_shape(read(change.key), weight, change.key)
-
-
-def _same_shape(change: torch.Tensor, weight: torch.Tensor, key: str) -> torch.Tensor:
-    """The change as the weight's number format; torch would stretch a wrong shape in silence."""
-    if change.shape != weight.shape:
-        raise ExportError(
-            f"adapter: {key} changes a tensor of shape {tuple(change.shape)}, the base has {tuple(weight.shape)}; train again on this base"
-        )
-    return change.to(weight)
-
-
-def _add_low_rank(change: LowRank, weight_OI: torch.Tensor, *, read: Read, strength: float) -> torch.Tensor:
-    """In the order of peft's own in-memory merge, so that float32 results are equal to the bit."""
-    delta_OI = read(change.b).to(weight_OI) @ read(change.a).to(weight_OI)
-    merged_OI = weight_OI + _same_shape(delta_OI, weight_OI, change.b) * (change.scale * strength)
-    if change.magnitude is None:
-        return merged_OI
-    factor_O = read(change.magnitude).to(weight_OI) / merged_OI.norm(dim=1)
-    scaled: torch.Tensor = factor_O.view(-1, 1) * merged_OI
-    return scaled

@@ -1,15 +1,14 @@
-"""The base's weights one tensor at a time: as they lie on disk, and as training saw them."""
+"""The base's weights some rows at a time: as they lie on disk, and as training saw them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, weight_files
 from finetune.errors import ExportError
+from finetune.merge.reading import Stored, contents
+from finetune.merge.rounding import Rows, row_blocks, there_and_back_4bit
 from finetune.model import on_cpu, quantization_config, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
@@ -19,31 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where one tensor lies; `dtype` as safetensors writes it: F32, BF16, I64."""
-
-    file: Path
-    key: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def numbers(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def floating(self) -> bool:
-        return self.dtype.startswith(("F", "BF"))
-
-    @property
-    def width(self) -> int:
-        """Bytes of one number."""
-        return int("".join(filter(str.isdigit, self.dtype)) or "8") // 8
-
-
 class BaseWeights:
-    """A base model's tensors by the names transformers gives them; memory holds one at a time.
+    """A base model's tensors by the names transformers gives them; memory holds a few rows of one at a time.
 
     `stored` leaves out tensors that are tied to another one (`tied`: name -> the one that is kept). `transposed` lie as inputs x
     outputs (GPT-2's Conv1D), `quantised` go through bitsandbytes.
@@ -62,41 +38,54 @@ class BaseWeights:
         self.stored, self.ignored = _find(base, self._model, self.tied)
         self.transposed = frozenset(f"{name}.weight" for name, module in self._model.named_modules() if isinstance(module, Conv1D))
         self._quantizer = _quantizer(self._model, section, self.dtype)
+        self._four_bits = section.quantization == "nf4"
         self.quantised = frozenset(name for name in self.stored if self._is_quantised(name))
 
-    def read(self, name: str) -> torch.Tensor:
-        """A tensor as it lies on disk."""
-        from safetensors import safe_open
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Outputs first, however the tensor lies on disk."""
+        shape = self.stored[name].shape
+        return shape[::-1] if name in self.transposed else shape
 
+    def blocks(self, name: str) -> Iterator[slice]:
+        """The rows to ask for together; all of them on a GPU, which has its own memory, and its own way to cut matrices."""
+        return row_blocks(self.shape(name), whole=self.device.type != "cpu")
+
+    def as_stored(self, name: str) -> Rows:
+        """A reader of rows as they lie on disk."""
         place = self.stored[name]
-        with safe_open(place.file, framework="pt") as file:
-            tensor: torch.Tensor = file.get_tensor(place.key)
-        return tensor
+        if name in self.transposed:
+            whole = place.read().T
+            return lambda rows: whole[rows].to(self.device)
+        return lambda rows: place.read(rows).to(self.device)
 
-    def as_trained(self, name: str) -> torch.Tensor:
-        """A tensor as training saw it: in the recipe's number format, through bitsandbytes and back where it was quantised.
+    def as_trained(self, name: str) -> Rows:
+        """A reader of rows as training saw them: in the recipe's number format, through bitsandbytes and back where it was quantised.
 
-        The very calls transformers makes at load, and bitsandbytes' own way back. On a GPU when there is one: the scales of
-        double quantisation are means, whose last bit depends on the device that adds them up.
+        On a GPU when there is one: the scales of double quantisation are means, whose last bit depends on the device that adds
+        them up.
         """
-        tensor = self.read(name).to(self.device)
-        if not tensor.is_floating_point():
-            return tensor
-        tensor = tensor.to(self.dtype)
-        return self._there_and_back(name, tensor) if name in self.quantised else tensor
+        read = self.as_stored(name)
+        if not self.stored[name].floating:
+            return read
+        if name not in self.quantised:
+            return lambda rows: read(rows).to(self.dtype)
+        if self._four_bits:
+            like = self._model.get_parameter(name)
+            return there_and_back_4bit(lambda rows: read(rows).to(self.dtype), [*self.blocks(name)], like=like)
+        return lambda rows: self._there_and_back_int8(name, read(rows).to(self.dtype))
 
     def _is_quantised(self, name: str) -> bool:
         return self._quantizer is not None and bool(self._quantizer.param_needs_quantization(self._model, name))
 
-    def _there_and_back(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    def _there_and_back_int8(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        """Each row has a scale of its own. The very calls transformers makes at load, and bitsandbytes' own way back."""
         from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
+        lying = rows.T if name in self.transposed else rows  # the call turns a Conv1D's weight itself
         operation = self._quantizer.get_quantize_ops()
-        quantised = operation.convert({name: [tensor]}, full_layer_name=name, model=self._model)[name]
+        quantised = operation.convert({name: [lying]}, full_layer_name=name, model=self._model)[name]
         weight: torch.Tensor = dequantize_bnb_weight(quantised, quantised)
-        module: Any = self._model.get_submodule(name.removesuffix(".weight"))
-        module.quant_state = None  # bitsandbytes leaves the scales at the module: they would pile up
-        return weight.T if name in self.transposed else weight
+        return weight
 
 
 def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
@@ -108,7 +97,8 @@ def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
     config = read_config(base)
     if getattr(config, "quantization_config", None) is not None:
         raise ExportError(
-            f"{base.path}: the base on disk is quantised itself; write model.path of the full-precision model and train on that"
+            f"{base.path}: the base on disk is quantised itself, and adding inside few bits rounds away most of what was learnt; "
+            "write model.path of the full-precision model and train on that, or export=adapter"
         )
     with torch.device("meta"):
         model: PreTrainedModel = auto.from_config(config, dtype=dtype)
@@ -117,21 +107,22 @@ def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
 
 def _find(base: BaseFolder, model: PreTrainedModel, tied: Mapping[str, str]) -> tuple[dict[str, Stored], tuple[str, ...]]:
     """Every tensor the model needs with its place on disk, and what else the files hold and the model has no use for."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError
 
     needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
     found: dict[str, Stored] = {}
     ignored: list[str] = []
     for path in weight_files(base.path):
-        with safe_open(path, framework="pt") as file:
-            keys = sorted(file.keys())
-            for key in keys:
-                name = key if key in needed else f"{model.base_model_prefix}.{key}"
-                if name in needed:
-                    part = file.get_slice(key)
-                    found[name] = Stored(path, key, tuple(part.get_shape()), part.get_dtype())
-                else:
-                    ignored.append(key)
+        try:
+            held = contents(path)
+        except SafetensorError as error:
+            raise ExportError(f"{path}: no readable weights ({error}); copy the file again") from error
+        for key, place in held.items():
+            name = key if key in needed else f"{model.base_model_prefix}.{key}"
+            if name in needed:
+                found[name] = place
+            else:
+                ignored.append(key)
     wrong = [name for name, shape in needed.items() if name not in found or found[name].shape != shape]
     if wrong:
         what = f"shape {found[wrong[0]].shape}" if wrong[0] in found else "nothing"

@@ -1,48 +1,71 @@
-"""What the score costs: the difference to the base against the share of numbers trained."""
+"""What the score costs, and whether the held-out loss foretells it."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
+from finetune.records import Estimate
 from finetune.sweep.report import SweepResult
+from finetune.sweep.words import correlation_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _WIDE = 5  # largest over smallest share, from which on the axis is logarithmic
+_FRONT, _OTHER = "tab:blue", "tab:gray"
 
 
 def figure(result: SweepResult) -> bytes:
-    """A PNG: each run with its interval, the base as the zero line, the frontier joined. Failed runs are named in the title."""
+    """A PNG of two panels: each run with its interval over its trained share, the frontier joined; and over its held-out loss.
+
+    The base is the zero line; failed runs are named in the title.
+    """
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(8, 5), layout="constrained")
-    axes = canvas.subplots()
-    front = {row.name for row in result.frontier()}
-    shares: list[float] = []
-    line: list[tuple[float, float]] = []
-    better = "lower"
-    for row in sorted(result.rows, key=lambda row: row.share or 0):
-        score, share = result.score(row), row.share
-        if score is None or share is None:
-            continue
-        shares.append(share)
-        better, found = score.better, score.difference
-        colour = "tab:blue" if row.name in front else "tab:gray"
-        axes.errorbar(
-            100 * share, found.value, yerr=[[found.value - found.low], [found.high - found.value]], fmt="o", color=colour, capsize=4
-        )
-        axes.annotate(row.name, (100 * share, found.value), xytext=(7, 5), textcoords="offset points", fontsize=8)
-        if row.name in front:
-            line.append((100 * share, found.value))
-    axes.plot(*zip(*line, strict=True), color="tab:blue", linewidth=1, alpha=0.6)
-    axes.axhline(0, color="black", linewidth=0.8)
-    if max(shares) > _WIDE * min(shares) > 0:
+    canvas = Figure(figsize=(13, 5.5), layout="constrained")
+    cost, loss = canvas.subplots(1, 2, sharey=True)
+    _over_share(cost, result)
+    _over_loss(loss, result)
+    for axes in (cost, loss):
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.margins(x=0.2, y=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    failed = [row.name for row in result.rows if row.error is not None]
+    count = sum(result.score(row) is not None for row in result.rows)
+    canvas.suptitle(f"{result.folder.name}: {count} runs" + (f"; failed: {', '.join(failed)}" if failed else ""), fontsize=10)
+    image = BytesIO()
+    canvas.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()
+
+
+def _over_share(axes: Axes, result: SweepResult) -> None:
+    front, names = {row.name for row in result.frontier()}, result.labels()
+    scored = [(row, score, row.share) for row in result.rows if (score := result.score(row)) is not None and row.share]
+    shares = sorted(share for _, _, share in scored)
+    line = sorted((100 * share, score.difference.value) for row, score, share in scored if row.name in front)
+    for row, score, share in scored:
+        _point(axes, names[row.name], 100 * share, score.difference, front=row.name in front)
+    axes.plot([x for x, _ in line], [y for _, y in line], color=_FRONT, linewidth=1, alpha=0.6)
+    if shares and shares[-1] > _WIDE * shares[0]:
         axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.15)
+    better = next((score.better for _, score, _ in scored), "lower")
     axes.set_xlabel("trained numbers, % of the model")
     axes.set_ylabel(f"{result.metric}: tuned - base ({better} is better)")
-    failed = [row.name for row in result.rows if row.error is not None]
-    axes.set_title(
-        f"{result.folder.name}: {len(shares)} runs" + (f"; failed: {', '.join(failed)}" if failed else ""), loc="left", fontsize=10
-    )
-    image = BytesIO()
-    canvas.savefig(image, format="png", dpi=120, metadata={"Software": None})
-    return image.getvalue()
+    axes.set_title("what no other run beats for as few trained numbers is joined", loc="left", fontsize=9)
+
+
+def _over_loss(axes: Axes, result: SweepResult) -> None:
+    names = result.labels()
+    for row in result.comparable():
+        score = result.score(row)
+        if score is not None and row.valid_loss is not None:
+            _point(axes, names[row.name], row.valid_loss, score.difference)
+    axes.set_xlabel("held-out loss, nats per learnt token")
+    axes.set_title(correlation_words(result, result.metric), loc="left", fontsize=9, wrap=True)
+
+
+def _point(axes: Axes, name: str, x: float, found: Estimate, *, front: bool = False) -> None:
+    y = found.value
+    axes.errorbar(x, y, yerr=[[y - found.low], [found.high - y]], fmt="o", color=_FRONT if front else _OTHER, capsize=4)
+    axes.annotate(name, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8)

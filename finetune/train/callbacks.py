@@ -1,92 +1,62 @@
-"""What happens around the steps: stop on a signal, seal checkpoints, log, show a bar."""
+"""What happens around the steps: ranks are taken away, checkpoints sealed, losses logged and drawn."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from finetune.files import write_atomic
+from finetune.methods import AdaLora
+from finetune.recipe import Recipe
 from finetune.run import peak_memory
 from finetune.train.checkpoints import PREFIX, prune, seal
-from finetune.train.log import LogLine, Stopwatch, TrainLog
+from finetune.train.held_out import best_step
+from finetune.train.log import LogLine, Stopwatch, TrainLog, picture
+
+PICTURE_EVERY = 60.0  # seconds: who looks at a curve looks again after minutes, and drawing one takes a third of a second
 
 
-class StopOnSignal(TrainerCallback):
-    """Ends the training at the next step, with a checkpoint, once SIGINT or SIGTERM has come. A second signal acts as ever."""
+class AllocateRanks(TrainerCallback):
+    """Lets AdaLoRA take ranks away, at the shares of the steps that the recipe names; without effect on other methods."""
 
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+    def __init__(self, model: Any, recipe: Recipe) -> None:
+        self.tuner = model.base_model if isinstance(recipe.adapter, AdaLora) else None
+        self.method = recipe.adapter
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within the block the two signals are heard; only the main thread can listen."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.tuner is None or not isinstance(self.method, AdaLora):
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        config = self.tuner.peft_config[self.tuner.trainable_adapter_name]
+        config.total_step = state.max_steps
+        config.tinit, config.tfinal = (int(share * state.max_steps) for share in (self.method.warm_share, self.method.rest_share))
 
-        def hear(number: int, _: FrameType | None) -> None:
-            self.received = signal.Signals(number)
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-        try:
-            for number in before:
-                signal.signal(number, hear)
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._agree()
-        if self.received is not None:
-            control.should_save = control.should_training_stop = True
-
-    def _agree(self) -> None:
-        """Every process stops at the step at which one of them was told to; alone, it would wait for the others for ever."""
-        processes = PartialState()
-        if processes.num_processes == 1:
-            return
-        number = torch.tensor(0 if self.received is None else int(self.received), device=processes.device)
-        torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
-        if number.item():
-            self.received = signal.Signals(int(number.item()))
-
-
-class LastStepIsMeasured(TrainerCallback):
-    """The loss on held-out rows after the last step, wherever `eval_every` falls."""
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
+    def on_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.tuner is not None and state.max_steps > 2:  # of one or two steps nothing can be learnt about ranks
+            self.tuner.update_and_allocate(state.global_step + 1)
 
 
 class SealCheckpoints(TrainerCallback):
     """Makes each checkpoint whole once every process has written its part of it."""
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    def __init__(self, folder: Path, log: TrainLog, *, keep: int, keep_best: bool) -> None:
         self.folder = folder
+        self.log = log
         self.keep = keep
+        self.keep_best = keep_best
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         processes = PartialState()
         processes.wait_for_everyone()
         if processes.is_main_process:
             assert args.output_dir is not None
+            self.log.flush()  # a checkpoint that outlives the power must not stand on a log that did not
             seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}", self.folder)
-            prune(self.folder, keep=self.keep)
+            prune(self.folder, keep=self.keep, best=best_step(self.log.lines) if self.keep_best else None)
         processes.wait_for_everyone()
 
 
@@ -129,30 +99,24 @@ class WriteLog(TrainerCallback):
         )
 
 
-class Bar(TrainerCallback):
-    """A progress bar on standard error, on the process that speaks and only while a terminal looks."""
+class DrawCurve(TrainerCallback):
+    """The curve so far as a picture beside the log, at most once in `every` seconds."""
 
-    def __init__(self) -> None:
-        words = (TextColumn("train"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} steps"))
-        self.shown = Progress(
-            *words, TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-        )
-        self._task: TaskID | None = None
+    def __init__(self, log: TrainLog, path: Path, *, every: float = PICTURE_EVERY) -> None:
+        self.log = log
+        self.path = path
+        self.every = every
+        self._drawn = time.monotonic()
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if sys.stderr.isatty() and state.is_world_process_zero:
-            self._task = self.shown.add_task("train", total=state.max_steps, completed=state.global_step, loss="?")
-            self.shown.start()
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero and time.monotonic() - self._drawn >= self.every:
+            self.draw()
+            self._drawn = time.monotonic()
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
-    ) -> None:
-        if self._task is not None and logs and "loss" in logs:
-            self.shown.update(self._task, completed=state.global_step, loss=f"{logs['loss']:.3f}")
-
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self._task is not None:
-            self.shown.stop()
+    def draw(self) -> None:
+        """Write the picture of what was logged, if anything was."""
+        if any(line.loss is not None for line in self.log.lines):
+            write_atomic(self.path, picture(self.log.lines))
 
 
 def memory() -> int:

@@ -3,8 +3,9 @@
     runs/NAME/checkpoints/
         run.json             whose they are: digest of the recipe's part, result of build, number of processes
         metrics.jsonl        a line per logged step
+        loss.png             the curve so far, once a minute has passed or the training was stopped
         .partial/            where transformers writes checkpoint-N
-        checkpoint-N/        whole; files.json in it holds the size of every other file
+        checkpoint-N/        whole; files.json in it holds size and SHA-256 of every other file
 
 A higher number alone proves nothing: a kill during saving leaves a torn folder, which blocks every later start (trap T16).
 """
@@ -12,7 +13,9 @@ A higher number alone proves nothing: a kill during saving leaves a torn folder,
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,13 +25,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TrainError
 from finetune.files import write_json
-from finetune.run import Run
+from finetune.run import Run, is_main_process
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-PREFIX, SIZES, OWNER, STAGING = "checkpoint-", "files.json", "run.json", ".partial"
+PREFIX, FILES, OWNER, STAGING = "checkpoint-", "files.json", "run.json", ".partial"
 _ROOM = 1 << 26  # bytes free below which a failed write is put down to the disk: more than a block that did not fit
+_LOGGER = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
@@ -40,14 +44,18 @@ class Checkpoint(NamedTuple):
 
 
 def seal(staged: Path, folder: Path) -> Path:
-    """Move a checkpoint that is written to the end into `folder`, with the sizes of its files."""
-    write_json(staged / SIZES, _sizes(staged))
-    for path in staged.rglob("*"):
-        with path.open("rb") if path.is_file() else os.fdopen(os.open(path, os.O_RDONLY)) as file:
-            os.fsync(file.fileno())
+    """Move a checkpoint that is written to the end into `folder`, with the sizes and digests of its files.
+
+    All of it is on the disk, not only in the system's memory, before it has its name.
+    """
+    write_json(staged / FILES, {name: {"bytes": size, "sha256": _sha256(staged / name)} for name, size in _sizes(staged).items()})
+    for path in (*staged.rglob("*"), staged):
+        _flush(path)
     final = folder / staged.name
-    shutil.rmtree(final, ignore_errors=True)
-    return staged.rename(final)
+    shutil.rmtree(final, ignore_errors=True)  # a torn one: of a whole one, no later start writes the step again
+    staged.rename(final)
+    _flush(folder)
+    return final
 
 
 @contextmanager
@@ -64,22 +72,29 @@ def full_disk_named(folder: Path) -> Iterator[None]:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The whole checkpoint of the highest step."""
-    whole = [_read(path) for path in _folders(folder) if _is_whole(path)]
-    return max(whole, default=None)
+    """The whole checkpoint of the highest step; each torn one above it is named in the log."""
+    for path in sorted(_folders(folder), key=_step, reverse=True):
+        fault = fault_of(path)
+        if fault is None:
+            return _read(path)
+        if is_main_process():
+            _LOGGER.warning("%s: skipped, it is torn (%s); the training goes on from an earlier step", path, fault)
+    return None
 
 
-def prune(folder: Path, *, keep: int) -> None:
-    """Leave the `keep` newest whole checkpoints and nothing torn."""
-    paths = sorted(_folders(folder), key=lambda path: (_is_whole(path), _step(path)))
-    for path in paths[:-keep]:
-        shutil.rmtree(path)
+def prune(folder: Path, *, keep: int, best: int | None = None) -> None:
+    """Leave the `keep` newest whole checkpoints, that of the step `best`, and nothing torn."""
+    whole = sorted((path for path in _folders(folder) if _listed(path) is not None), key=_step)
+    kept = {*whole[-keep:], *(path for path in whole if _step(path) == best)}
+    for path in _folders(folder):
+        if path not in kept:
+            shutil.rmtree(path)
 
 
 def claim(run: Run, *, processes: int) -> Checkpoint | None:
     """The checkpoint to go on from. Raises TrainError when the folder holds checkpoints of another training."""
     folder = run.checkpoints
-    owner = {"digest": run.digest("train"), "data": run.mark("build").get("result"), "processes": processes}
+    owner = _owner(run, processes)
     last = newest(folder)
     if last is None:
         return None
@@ -101,8 +116,7 @@ def start(run: Run, *, processes: int) -> Path:
     staging = folder / STAGING
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    owner = {"digest": run.digest("train"), "data": run.mark("build").get("result"), "processes": processes}
-    write_json(folder / OWNER, owner)
+    write_json(folder / OWNER, _owner(run, processes))
     return staging
 
 
@@ -111,7 +125,30 @@ def restore(model: PeftModel, checkpoint: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    from finetune.train.progress import is_more_than_its_file, load_progress
+
+    if is_more_than_its_file(model):
+        load_progress(model, checkpoint)
+        return
     set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+
+
+def of_step(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies, if it does."""
+    return folder / f"{PREFIX}{step}"
+
+
+def fault_of(path: Path) -> str | None:
+    """What is wrong with the checkpoint, read to its last byte; None for a whole one."""
+    listed = _listed(path)
+    if listed is None:
+        return f"its files are not those that {FILES} lists"
+    changed = [name for name, about in listed.items() if _sha256(path / name) != about["sha256"]]
+    return f"the content of {changed[0]} changed" if changed else None
+
+
+def _owner(run: Run, processes: int) -> dict[str, str | int | None]:
+    return {"digest": run.digest("train"), "data": run.mark("build").get("result"), "processes": processes}
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -128,13 +165,28 @@ def _read(path: Path) -> Checkpoint:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != SIZES)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != FILES)
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def _is_whole(path: Path) -> bool:
+def _listed(path: Path) -> dict[str, dict[str, str | int]] | None:
+    """Size and digest by name, where the files there are those of the list and of its sizes."""
     try:
-        listed = json.loads((path / SIZES).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return bool(listed == _sizes(path))
+        listed: dict[str, dict[str, str | int]] = json.loads((path / FILES).read_text(encoding="utf-8"))
+        sizes = {name: about["bytes"] for name, about in listed.items()}
+    except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError, KeyError, TypeError):
+        return None
+    return listed if sizes == _sizes(path) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

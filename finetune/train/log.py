@@ -1,15 +1,19 @@
-"""metrics.jsonl: a line for every logged step, one for every loss on held-out rows."""
+"""metrics.jsonl: a line for every logged step, one for every loss on held-out rows; and their pictures."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from finetune.files import write_atomic
+from finetune.plots import loss_plot, panels
+
+LOG, PICTURE, BAD_BATCH = "metrics.jsonl", "loss.png", "bad_batch.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,19 @@ class LogLine:
     memory_bytes: int
 
 
+Heard: TypeAlias = Callable[[LogLine], None]
+
+
 class TrainLog:
     """The lines of one training, in memory and, on the process that writes, on disk."""
 
-    def __init__(self, path: Path | None, lines: Sequence[LogLine]) -> None:
-        """`lines` are those to keep of an earlier start; `path` is None on processes that do not write."""
+    def __init__(self, path: Path | None, lines: Sequence[LogLine], heard: Heard | None = None) -> None:
+        """`lines` are those to keep of an earlier start; `path` is None on processes that do not write. `heard` is told each new line."""
         self.path = path
+        self.heard = heard
         self.lines = list(lines)
         if path is not None:
-            write_atomic(path, self.text())
+            write_atomic(path, text_of(self.lines))
 
     def add(self, line: LogLine) -> None:
         """Keep a line; on disk it is one write, of which a kill can only tear the last."""
@@ -44,10 +52,19 @@ class TrainLog:
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(line))
+        if self.heard is not None:
+            self.heard(line)
 
-    def text(self) -> str:
-        """The file's content."""
-        return "".join(_line(line) for line in self.lines)
+    def flush(self) -> None:
+        """What was written is on the disk, not only in the system's memory."""
+        if self.path is not None:
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def text_of(lines: Sequence[LogLine]) -> str:
+    """The file's content."""
+    return "".join(_line(line) for line in lines)
 
 
 def read_lines(path: Path, *, last_step: int) -> list[LogLine]:
@@ -72,13 +89,32 @@ class Final(NamedTuple):
     seconds: float
 
 
-def summary(lines: Sequence[LogLine]) -> Final:
-    """The end of a training that logged at least one step."""
+def summary(lines: Sequence[LogLine], *, kept: int) -> Final:
+    """The end of a training that logged at least one step; `kept`: the step whose adapter is the result."""
     losses = [line.loss for line in lines if line.loss is not None]
     losses = losses[-max(1, min(10, len(losses) // 5)) :]
-    held_out = [line.valid_loss for line in lines if line.valid_loss is not None]
-    before, after = (held_out[0], held_out[-1]) if held_out else (None, None)
-    return Final(sum(losses) / len(losses), after, before, lines[-1].tokens, lines[-1].seconds)
+    held_out = {line.step: line.valid_loss for line in lines if line.valid_loss is not None}
+    return Final(sum(losses) / len(losses), held_out.get(kept), held_out.get(0), lines[-1].tokens, lines[-1].seconds)
+
+
+def picture(lines: Sequence[LogLine]) -> bytes:
+    """The losses over the steps, drawn as PNG."""
+    train = [(line.step, line.loss) for line in lines if line.loss is not None]
+    valid = [(line.step, line.valid_loss) for line in lines if line.valid_loss is not None]
+    return loss_plot(train, valid)
+
+
+def work_plot(lines: Sequence[LogLine]) -> bytes:
+    """How the work went: learning rate, gradient, tokens a second and memory over the steps, drawn as PNG."""
+    steps = [line for line in lines if line.loss is not None]
+    return panels(
+        {
+            "learning rate": [(line.step, line.learning_rate) for line in steps if line.learning_rate is not None],
+            "norm of the gradient": [(line.step, line.gradient_norm) for line in steps if line.gradient_norm is not None],
+            "tokens a second": [(line.step, line.tokens_per_s) for line in steps if line.tokens_per_s is not None],
+            "most memory so far, GiB": [(line.step, line.memory_bytes / 2**30) for line in steps],
+        }
+    )
 
 
 class Stopwatch:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class TrainResult:
     """Losses are nats per learnt token: `loss` over the last fifth of the logged steps, at most ten of them, `valid_loss` on
-    held-out rows at the end, `valid_loss_before` at the start (the base model, as an adapter begins without effect); None
-    without held-out rows. `tokens` went through the model, `trainable` of `total` numbers were trained, `share` of the blocks'
-    linear weights has an adapter.
+    held-out rows, of the adapter that was kept, `valid_loss_before` at the start (the base model, where an adapter begins without
+    effect); None without held-out rows. `tokens` went through the model, `trainable` of `total` numbers were trained, `share` of the
+    blocks' linear weights has an adapter.
     """
 
     steps: int
@@ -26,6 +26,7 @@ class TrainResult:
     trainable: int
     total: int
     share: float
+    kept_step: int | None = None  # whose adapter it is: the last step, or the best where the recipe asks for that
     fresh: bool = True  # False: an earlier training of the same recipe on the same data had made it
 
 
@@ -39,7 +40,8 @@ def table(result: TrainResult) -> Table:
         title="trained" if result.fresh else "already trained by this recipe on this data; nothing was done",
         title_justify="left",
     )
-    shown.add_row("optimizer steps", f"{result.steps:,}")
+    kept = result.kept_step not in (None, result.steps)
+    shown.add_row("optimizer steps", f"{result.steps:,}" + (f", of which the adapter of step {result.kept_step:,} is kept" if kept else ""))
     shown.add_row("tokens", f"{result.tokens:,} in {result.seconds:,.0f} s ({result.tokens / max(result.seconds, 1e-9):,.0f}/s)")
     shown.add_row("trained numbers", f"{result.trainable:,} of {result.total:,} ({result.trainable / result.total:.2%})")
     shown.add_row("linear weights with an adapter", f"{result.share:.1%}")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ExportError
-from finetune.merge import INDEX, BaseWeights, MergeOptions, merge, read_adapter
+from finetune.merge import INDEX, BaseWeights, MergeOptions, Part, merge, read_adapter
 from finetune.methods import CONFIG, WEIGHTS, load_adapter, save_adapter
 from finetune.model import load_model
 from finetune.recipe import ModelSection
@@ -46,7 +46,8 @@ def adapt(base: BaseFolder, model: ModelSection, folder: Path, **options: Any) -
 def on_disk(base: BaseFolder, model: ModelSection, adapter: Path, out: Path, **options: Any) -> dict[str, torch.Tensor]:
     out.mkdir()
     weights = BaseWeights(base, model)
-    merged = merge(weights, read_adapter(adapter), folder=out, options=MergeOptions(**({"dtype": "float32"} | options)))
+    parts = [Part(read_adapter(adapter), options.pop("strength", 1.0))]
+    merged = merge(weights, parts, folder=out, options=MergeOptions(**({"dtype": "float32"} | options)))
     return {name: tensor for file in merged.files for name, tensor in load_file(out / file).items()}
 
 
@@ -213,7 +214,7 @@ def edit_config(folder: Path, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"peft_type": "IA3"}, "a IA3 adapter can not be merged"),
+        ({"peft_type": "VERA"}, "a VERA adapter can not be merged"),
         ({"init_lora_weights": "pissa"}, "starts from changed base weights"),
         ({"bias": "all"}, "an adapter with bias can not be merged"),
         ({"lora_bias": True}, "lora_bias"),
@@ -241,7 +242,7 @@ def test_a_tensor_nobody_understands_is_an_error(base: BaseFolder, tmp_path: Pat
     ("options", "said"),
     [
         ({"target_modules": ["lm_head", "q_proj"]}, "shares between input and output"),
-        ({"use_dora": True}, "strength=0.5: model.layers.0.* is not a plain sum"),
+        ({"use_dora": True}, "strength=0.5: .*model.layers.0.* is not a plain sum"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")  # that is the case to refuse

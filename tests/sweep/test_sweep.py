@@ -6,66 +6,20 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from finetune.errors import RecipeError, Stopped
-from finetune.recipe import Recipe, parse_recipe
+from finetune.errors import FinetuneError, RecipeError, Stopped
+from finetune.recipe import Recipe, dump_recipe
 from finetune.run import Run, load_run
 from finetune.sweep import read_result, sweep, table
 
-if TYPE_CHECKING:
-    from conftest import MakeRepository
-
+MakeRecipe = Callable[..., Recipe]
 FUNCTION = "def {0}_{1}(x):\n y = x + {1}\n return y\n\n"
-FILES = {f"src/{name}.py": "".join(FUNCTION.format(name, i) for i in range(5)) for name in "abcdefgh"}
-MakeRecipe = Callable[[str], Recipe]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def repository(make_repository: MakeRepository) -> Path:
-    return make_repository([("Add everything", FILES)])
-
-
-@pytest.fixture
-def make_recipe(tiny_base: Path, tmp_path: Path, repository: Path) -> MakeRecipe:
-    """A recipe of seconds with the given grid."""
-
-    def make(grid: str) -> Recipe:
-        settings = {
-            "runs": tmp_path / "runs",
-            "model.path": tiny_base,
-            "model.dtype": "float32",
-            "data.repositories": f"[{repository}]",
-            "data.row_length": 512,
-            "data.valid_share": 0.4,
-            "data.miners": "[fim]",
-            "train.max_steps": 1,
-            "train.accumulation": 1,
-            "train.gradient_checkpointing": "false",
-            "evaluate.items": 3,
-            "evaluate.holes": "[line]",
-            "evaluate.max_new_tokens": 24,
-            "evaluate.resamples": 100,
-            "sweep.grid": grid,
-        }
-        return parse_recipe("", [f"{key}={value}" for key, value in settings.items()], name="ranks")
-
-    return make
 
 
 def test_every_point_is_a_complete_run_on_one_dataset(make_recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -103,10 +57,13 @@ def test_other_data_is_built_anew(make_recipe: MakeRecipe, tmp_path: Path) -> No
     assert marks[0]["result"] != marks[1]["result"]
 
 
-def test_a_run_that_fails_is_a_row_with_its_error_and_does_not_end_the_sweep(make_recipe: MakeRecipe, tmp_path: Path) -> None:
-    result = sweep(make_recipe("{adapter.targets: [[no_such_layer], [q_proj]]}"))
+def test_a_run_that_fails_is_a_row_with_its_error_and_does_not_end_the_sweep(
+    make_recipe: MakeRecipe, repository: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe("{data.repositories: [[/no/such/folder], [HERE]]}".replace("HERE", str(repository)))
+    result = sweep(recipe)
     failed, fine = result.rows
-    assert failed.error is not None and "no_such_layer" in failed.error and failed.metrics is None
+    assert failed.error is not None and "/no/such/folder" in failed.error and failed.metrics is None
     assert fine.error is None and fine.metrics is not None
     kept = Run(tmp_path / "runs" / "ranks" / failed.name, make_recipe("{}")).folder / "error.txt"
     assert "Traceback" in kept.read_text()
@@ -130,6 +87,77 @@ def test_a_signal_to_stop_ends_the_sweep_and_not_one_run_alone(make_recipe: Make
         sweep(recipe)
     assert not (folder / "r-4_max_steps-1000000" / "data").exists()
     assert not (folder / "sweep.json").exists(), "what was stopped is no failure"
+
+
+def test_overrides_that_belong_together_are_runs_of_their_own(make_recipe: MakeRecipe) -> None:
+    """P-Tuning alone can not pack: six methods of seven can, beside it."""
+    runs = "[{adapter: lora}, {adapter: {kind: p_tuning, tokens: 4}, data.packing: false}]"
+    recipe = make_recipe(sweep__runs=runs, export="adapter", data__row_length=400)
+    lora, prompt = sweep(recipe).rows
+    assert lora.error is prompt.error is None
+    assert lora.name == "adapter-lora" and prompt.overrides["data.packing"] is False
+    assert lora.data != prompt.data and "stand on other rows" in rendered(read_result(Path(recipe.runs) / recipe.name))
+    assert lora.tokens and lora.seconds and lora.peak_memory_bytes and lora.share
+
+
+def test_a_search_ends_runs_by_their_held_out_losses_and_keeps_every_run_as_a_row(make_recipe: MakeRecipe) -> None:
+    """Rates that break the model are tried after one that does not; its loss on held-out rows is the bar."""
+    space = "{train.learning_rate: [1e-2, 30.0, 20.0]}"
+    more = {"train__max_steps": 8, "train__eval_every": 1, "train__warmup_steps": 0, "train__spike": "null", "seed": 5}
+    search = f"{{trials: 3, sampler: random, spared_trials: 1, space: {space}}}"
+    recipe = make_recipe(sweep__search=search, **more)
+    result = sweep(recipe)
+    assert len(result.rows) == 3 and result.by_loss and not result.waiting
+    assert result.rows[0].overrides == {"train.learning_rate": 1e-2}, "this seed draws it first"
+    first, *others = (row.pruned_at for row in result.rows)
+    assert first is None and all(step in range(1, 8) for step in others), "the random base is no worse at first"
+    assert result.ranked()[0] == result.rows[0]
+    assert f"ended at step {others[0]}" in rendered(result)
+    before = Path(recipe.runs, recipe.name, result.rows[0].name, "manifest.json").read_bytes()
+    assert sweep(recipe).rows == result.rows, "no trial is left: nothing is drawn"
+    assert Path(recipe.runs, recipe.name, result.rows[0].name, "manifest.json").read_bytes() == before
+
+
+def test_runs_that_can_not_fit_are_named_before_the_first_run_or_become_rows(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    grid = "{train.batch_size: [1, 4194304]}"
+    with pytest.raises(RecipeError, match=r"batch_size-4194304: .*can not hold it.*sweep.misfits=row"):
+        sweep(make_recipe(grid, train__fit="check"))
+    assert not (tmp_path / "runs").exists()
+    fine, misfit = sweep(make_recipe(grid, sweep__misfits="row", train__fit="check")).rows
+    assert fine.error is None and misfit.error is not None and "can not hold it" in misfit.error
+
+
+def test_under_a_launcher_of_several_processes_a_sweep_says_how_to_share_it(make_recipe: MakeRecipe, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(FinetuneError, match="start `finetune sweep` several times"):
+        sweep(make_recipe("{adapter.r: [2]}"))
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_any_moment_goes_on_and_two_processes_share_it(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    """Killed every few seconds until it is through; the rows are those of an undisturbed sweep, which two processes share."""
+    recipe = make_recipe("{adapter.r: [2, 4, 8]}", train__max_steps=6, train__save_every=1)
+    path = tmp_path / "ranks.yaml"
+    path.write_text(dump_recipe(recipe))
+    command = [sys.executable, "-m", "finetune", "sweep", str(path)]
+    for kills in range(60):
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            started.wait(timeout=12 + kills)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+            continue
+        break
+    assert started.returncode == 0 and kills > 0
+    killed = read_result(tmp_path / "runs" / "ranks")
+    pair = [subprocess.Popen([*command, f"runs={tmp_path / 'pair'}"], stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [each.wait() for each in pair] == [0, 0]
+    whole = read_result(tmp_path / "pair" / "ranks")
+    assert not killed.waiting and not whole.waiting
+    assert [(row.name, row.error, row.valid_loss, row.metrics) for row in killed.rows] == [
+        (row.name, row.error, row.valid_loss, row.metrics) for row in whole.rows
+    ]
 
 
 def test_every_unsound_point_is_named_before_the_first_run(make_recipe: MakeRecipe, tmp_path: Path) -> None:

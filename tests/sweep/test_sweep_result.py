@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +13,11 @@ from rich.console import Console
 from finetune.errors import RecipeError
 from finetune.recipe import parse_recipe
 from finetune.records import Comparison, Estimate
-from finetune.sweep import SweepResult, SweepRow, table
-from finetune.sweep.grid import name_of, points
+from finetune.sweep import SweepResult, SweepRow, read_result, table
+from finetune.sweep.page import page
 from finetune.sweep.plot import figure
+from finetune.sweep.points import name_of, points
+from finetune.sweep.report import to_json
 
 
 def row(name: str, trainable: int, change: float, *, half: float = 0.1, better: Literal["higher", "lower"] = "lower") -> SweepRow:
@@ -56,6 +60,53 @@ def test_runs_whose_intervals_overlap_are_not_told_apart() -> None:
 
 def test_a_plot_of_one_run_beside_a_failed_one_can_be_drawn() -> None:
     assert figure(result(row("a", 10, -0.5), SweepRow("broken", {}, error="no"))).startswith(b"\x89PNG")
+
+
+def test_what_a_search_ended_early_comes_after_what_ended_and_before_what_failed() -> None:
+    rows = [SweepRow("broken", {}, error="no"), SweepRow("early", {}, pruned_at=3, valid_loss=0.1), row("whole", 10, 0.5)]
+    assert [each.name for each in result(*rows).ranked()] == ["whole", "early", "broken"]
+
+
+def test_losses_of_other_rows_are_left_out_of_the_correlation_and_named() -> None:
+    rows = [replace(row(f"r{n}", 10, n / 10), valid_loss=float(n), data="a") for n in range(1, 7)]
+    other = replace(row("other", 10, 9.0), valid_loss=0.0, data="b")
+    found = result(*rows, other)
+    correlation = found.correlation("score")
+    assert (correlation.n, correlation.rho) == (6, pytest.approx(1)) and correlation.p == pytest.approx(2 / 720)
+    assert "a lower loss goes with a better score" in rendered(found) and "1 of the runs stand on other rows" in rendered(found)
+
+
+def test_a_higher_score_with_a_lower_loss_is_the_same_finding() -> None:
+    rows = [replace(row(f"r{n}", 10, -n / 10, better="higher"), valid_loss=float(n)) for n in range(1, 7)]
+    assert result(*rows).correlation("score").rho == pytest.approx(1)
+
+
+def test_too_few_runs_for_a_correlation_are_said_to_be() -> None:
+    rows = [replace(row(f"r{n}", 10, n / 10), valid_loss=float(n)) for n in range(4)]
+    assert "n is too small" in rendered(result(*rows))
+
+
+def test_the_page_holds_every_run_its_plot_and_nothing_of_a_name_as_markup() -> None:
+    rows = [row("a<b>", 10, -0.5), row("c", 20, -0.1), SweepRow("broken", {}, error="<script>alert(1)</script>")]
+    found = page(result(*rows), figure(result(*rows)))
+    assert "<b>" not in found and "<script>" not in found and "a&lt;b&gt;" in found
+    assert "data:image/png;base64,iVBOR" in found and "-0.500 (-0.600 to -0.400)" in found and 'class="base"' in found
+
+
+def test_a_sweep_is_the_same_after_it_was_written_and_read(tmp_path: Path) -> None:
+    rows = [
+        replace(row("a", 10, -0.5), data="x", tokens=7, peak_memory_bytes=9),
+        SweepRow("early", {"b": [1]}, pruned_at=3, valid_loss=0.1),
+    ]
+    written = SweepResult(tmp_path, "score", rows, by_loss=True, waiting=("later",))
+    (tmp_path / "sweep.json").write_text(json.dumps(to_json(written)))
+    assert read_result(tmp_path) == written
+
+
+def test_runs_of_seven_methods_are_labelled_by_them_and_others_by_their_names() -> None:
+    methods = [SweepRow("x", {"adapter": "lora"}), SweepRow("y", {"adapter": {"kind": "ia3"}})]
+    assert result(*methods).labels() == {"x": "lora", "y": "ia3"}
+    assert result(*methods, SweepRow("z", {"adapter": "lora", "seed": 1})).labels() == {"x": "x", "y": "y", "z": "z"}
 
 
 @pytest.mark.parametrize(

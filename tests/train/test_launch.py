@@ -9,9 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
-from training_runs import Prepare, logged
+from training_runs import Prepare, logged, outcome
 
 from finetune.recipe import Recipe
 from finetune.run import open_run
@@ -21,12 +22,14 @@ LAUNCHERS = Path(__file__).parent.parent.parent / "recipes" / "accelerate"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def launch(recipe: Recipe, launcher: str) -> str:
+def launching(recipe: Recipe, launcher: str) -> list[str]:
     config = str(LAUNCHERS / launcher)
     command = ["accelerate.commands.launch", "--config_file", config, "--main_process_port", "0", "-m", "finetune"]
-    folder = str(open_run(recipe).folder)
-    whole = [sys.executable, "-m", *command, "train", folder]
-    done = subprocess.run(whole, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    return [sys.executable, "-m", *command, "train", str(open_run(recipe).folder)]
+
+
+def launch(recipe: Recipe, launcher: str) -> str:
+    done = subprocess.run(launching(recipe, launcher), env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -50,6 +53,33 @@ def test_a_single_process_under_the_launcher_is_the_command_itself(prepare: Prep
     train(alone)
     launch(launched, "single.yaml")
     assert logged(open_run(launched).adapter) == pytest.approx(logged(open_run(alone).adapter), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to stop", "killed"])
+def test_two_processes_stop_together_and_go_on_together(prepare: Prepare, number: signal.Signals) -> None:
+    """Random state and data order are each process's own; SIGTERM goes to the launcher, SIGKILL to all of them at once."""
+    settings = ("adapter.dropout=0.2", "train.max_steps=40", "train.epochs=30", "train.batch_size=1", "train.eval_every=9")
+    undisturbed, stopped = prepare(*settings, name="undisturbed"), prepare(*settings, name="stopped")
+    launch(undisturbed, "cpu2.yaml")
+    run = open_run(stopped)
+    log = run.checkpoints / "metrics.jsonl"
+    command = launching(stopped, "cpu2.yaml")
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        while not (log.exists() and '"step": 5' in log.read_text()):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+            assert process.poll() is None, process.communicate()
+        if number == signal.SIGTERM:
+            process.send_signal(number)
+        else:
+            for each in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+                each.kill()
+        _, said = process.communicate()
+    assert not run.adapter.exists() and [*run.checkpoints.glob("checkpoint-*")]
+    assert number == signal.SIGKILL or "stopped by SIGTERM after step" in said
+    launch(stopped, "cpu2.yaml")
+    assert outcome(run.adapter) == outcome(open_run(undisturbed).adapter)
 
 
 def test_control_c_leaves_a_checkpoint_and_one_message(prepare: Prepare) -> None:

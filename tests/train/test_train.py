@@ -68,7 +68,8 @@ def test_training_lowers_the_held_out_loss_and_leaves_a_whole_adapter(prepare: P
     assert result.valid_loss < result.valid_loss_before - 0.3
     assert result.steps == 6 and result.tokens == 6 * 4 * 128
     names = {path.name for path in run.adapter.iterdir()}
-    assert names == {"adapter_model.safetensors", "adapter_config.json", "base.json", "recipe.yaml", "metrics.jsonl", "loss.png"}
+    weights = {"adapter_model.safetensors", "adapter_config.json", "base.json"}
+    assert names == {*weights, "recipe.yaml", "metrics.jsonl", "loss.png", "work.png"}
     assert run.done("train") and not run.checkpoints.exists()
     assert run.mark("train")["preflight"]["coverage"]["adapted"] > 0
 
