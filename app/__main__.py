@@ -11,6 +11,7 @@ from pathlib import Path
 
 from finetune.base import read_base
 from finetune.errors import EvaluateError, FinetuneError
+from finetune.files import disk_fault
 from finetune.run import Run, load_run
 
 _PORTS = range(7860, 7960)  # where gradio pages are looked for
@@ -25,13 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FinetuneError as error:
         print(f"python -m app: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if (fault := disk_fault(error)) is None:
+            raise
+        print(f"python -m app: {fault}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\npython -m app: ended", file=sys.stderr)
     return 0
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Checks everything that can be wrong, then loads the model, then opens the page."""
+    """Checks what can be wrong without the weights, opens the page, then loads the model: the page says so to who asks meanwhile."""
     auth = _login(options.auth)
     _require_login(options.host, auth)
     runs = [load_run(Path(folder)) for folder in options.runs]
@@ -39,16 +45,31 @@ def serve(options: argparse.Namespace) -> None:
         run.require("train", error=EvaluateError)
     port = free_port(options.host, options.port)
     base = read_base(runs[0].recipe.model)
-    _say(f"loading {base.name} ...")
     # Only now: gradio and torch take seconds, a mistyped folder should not.
+    from finetune.generate import arms_of, check_runs, open_completer
+
+    check_runs(runs)
     from app import ui
     from app.heldout import longest_answer, questions
-    from finetune.generate import open_completer
+    from app.pending import Pending
+    from app.votes import ballots_of
 
-    page = ui.playground(open_completer(runs), title=_title(runs), holes=questions(runs[0], base), longest=longest_answer(base))
+    pending = Pending(arms_of(runs))
+    page = ui.playground(
+        pending,
+        title=_title(runs),
+        holes=questions(runs[0], base),
+        longest=longest_answer(base),
+        ballots=ballots_of(runs),
+    )
     url = ui.open_page(page, host=options.host, port=port, auth=auth)
-    _say(f"the playground is at {url}  (Ctrl+C ends it)")
-    page.block_thread()
+    try:
+        _say(f"the playground is at {url}  (Ctrl+C ends it)\n{reach(options.host, auth)}\nloading {base.name} ...")
+        pending.give(open_completer(runs))
+        _say(f"{base.name} is loaded")
+        page.block_thread()
+    finally:
+        page.close(verbose=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,6 +94,14 @@ def _require_login(host: str, auth: tuple[str, str] | None) -> None:
     """A model of private code is not shown to the whole network by one option."""
     if auth is None and not _is_loopback(host):
         raise FinetuneError(f"--host {host}: others on the network could use the model; add --auth USER:PASSWORD, or leave --host out")
+
+
+def reach(host: str, auth: tuple[str, str] | None) -> str:
+    """Who can use the page, in a sentence."""
+    if _is_loopback(host):
+        who = "every user of this machine, and nobody else" if auth is None else "who has the login, on this machine alone"
+        return f"it can be opened by {who}"
+    return f"it can be opened by everyone who reaches {host} and has the login; the connection is not encrypted, so use a tunnel (ssh -L)"
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,54 +1,62 @@
-"""The page: three ways to ask, the answers of base and tuned side by side. No torch: it takes any Completer."""
+"""The page: ways to ask, answers side by side, results of blind votes, history. No torch: it takes any Completer."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from app import view
-from app.view import Question
+from app import pages, view
+from app.answering import CHOICES, Desk
+from app.asking import ask_tabs
+from app.record import Question, Session, export_lines
+from app.settings import sampling_fields, view_fields
+from app.votes import Ballots, tallies
 from finetune.errors import FinetuneError
-from finetune.records import Answer, Completer, FimPrompt, InstructPrompt, Sampling, TextPrompt
+from finetune.records import Completer
 
 STYLE = Path(__file__).with_name("style.css")
+READERS = 4  # whose answers grow at the same time; their forward passes take turns
 _MONOSPACE = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "DejaVu Sans", "sans-serif"]
+_HEAD = "<script>document.documentElement.lang = 'en'</script>"
+_SAVE = """(text) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], {type: "application/jsonl"}));
+  link.download = "playground.jsonl";
+  link.click();
+  URL.revokeObjectURL(link.href);
+}"""
 
 
-class Ask(NamedTuple):
-    """One way to ask: its button, what is read from the page, and the question that this gives."""
-
-    button: gr.Button
-    inputs: list[Component]
-    question: Callable[..., Question]
-
-
-def playground(completer: Completer, *, title: str, holes: Sequence[Question] = (), longest: int = 512) -> gr.Blocks:
+def playground(
+    completer: Completer,
+    *,
+    title: str,
+    holes: Sequence[Question] = (),
+    longest: int = 512,
+    ballots: Ballots | None = None,
+    lot: random.Random | None = None,
+) -> gr.Blocks:
     """The page over one completer; `holes` are questions with a name and a known truth, `longest` the most new tokens to ask for.
 
-    One question at a time goes to the model, whoever asks: it is in memory once.
+    Without `ballots` nothing is blind. `lot` draws the sides of a blind question; the system's own, unless told.
     """
-    stopped: set[str] = set()  # sessions whose reader has pressed Stop since their question began
+    desk = Desk(completer, ballots, lot or random.SystemRandom())
     page: gr.Blocks
     with gr.Blocks(title="octotune playground", analytics_enabled=False, fill_width=True) as page:
+        session = gr.State(Session())
         gr.HTML(view.heading(title))
-        with gr.Tabs():
-            asks = [_fim_tab(), *_prompt_tabs(), *([_hole_tab(holes)] if holes else [])]
-        settings = _settings(longest)
-        with gr.Row(elem_classes="bar"):
-            gr.HTML('<h2 class="bar-title">Answers</h2>')
-            stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=0, min_width=96)
-        answers = gr.HTML(view.waiting(completer.arms), elem_id="answers")
-        gr.HTML(view.LEGEND)
-        for ask in asks:
-            _connect(ask, settings, answers=answers, stop=stop, work=_worker(completer, ask.question, stopped))
-        stop.click(_stopper(stopped), queue=False, show_progress="hidden", api_visibility="private")
+        with gr.Tabs(elem_id="pages"):
+            with gr.Tab("Playground"):
+                look = _asking(desk, session, holes=holes, longest=longest)
+            if ballots is not None:
+                _results_tab(completer, ballots)
+            _history_tab(session, look)
     return page
 
 
@@ -65,6 +73,7 @@ def open_page(page: gr.Blocks, *, host: str, port: int, auth: tuple[str, str] | 
         footer_links=[],
         theme=_theme(),
         css_paths=STYLE,
+        head=_HEAD,
     )
     return str(url)
 
@@ -78,182 +87,86 @@ def _theme() -> gr.themes.Base:
         button_primary_text_color="white",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
     )
 
 
-def _fim_tab() -> Ask:
-    with gr.Tab("Fill in the middle"):
-        with gr.Row():
-            prefix = _code("Before the cursor", "prefix", "def area(radius):\n    ")
-            suffix = _code("After the cursor", "suffix", "\n\nprint(area(2))\n")
-        button = gr.Button("Fill in", variant="primary", elem_id="ask-fim")
-
-    def question(prefix: str, suffix: str) -> Question:
-        _require(prefix or suffix, "There is nothing to fill in between: write something before or after the cursor.")
-        return Question(FimPrompt(prefix, suffix))
-
-    return Ask(button, [prefix, suffix], question)
-
-
-def _prompt_tabs() -> tuple[Ask, Ask]:
-    with gr.Tab("Go on"):
-        text = _code("Text to go on from, left to right", "text", "import json\n\n\ndef read_settings(")
-        go_on = gr.Button("Go on", variant="primary", elem_id="ask-text")
-    with gr.Tab("Ask"):
-        with gr.Row():
-            request = _code("What is to be done", "request", "Handle an empty list.")
-            context = _code("The code it is about (may be empty)", "context", "def mean(values):\n    return sum(values) / len(values)\n")
-        instruct = gr.Button("Ask", variant="primary", elem_id="ask-instruct")
-
-    def continuation(text: str) -> Question:
-        _require(text, "There is nothing to go on from: write the beginning of a file.")
-        return Question(TextPrompt(text))
-
-    def instruction(request: str, context: str) -> Question:
-        _require(request.strip(), "Nothing is asked: write what is to be done.")
-        return Question(InstructPrompt(request, context))
-
-    return Ask(go_on, [text], continuation), Ask(instruct, [request, context], instruction)
+def _asking(desk: Desk, session: gr.State, *, holes: Sequence[Question], longest: int) -> gr.Radio:
+    """Fields above, answers below; gives the field that says what is marked."""
+    arms = desk.completer.arms
+    with gr.Tabs(elem_id="asks"):
+        asks = ask_tabs(holes)
+    sampling = sampling_fields(arms, longest)
+    with gr.Row(elem_classes="bar"):
+        gr.HTML('<h2 class="bar-title">Answers</h2>')
+        again = gr.Button("Regenerate", interactive=False, elem_id="again", scale=0, min_width=120)
+        stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=0, min_width=96)
+    with gr.Row(elem_classes="ways"):
+        blind, look = view_fields(arms if desk.ballots is not None else [])
+    answers = gr.HTML(view.waiting(arms), elem_id="answers")
+    with gr.Row(visible=False, elem_id="votes") as votes:
+        buttons = [gr.Button(choice, min_width=120) for choice in CHOICES]
+    outputs: list[Any] = [answers, stop, again, votes, gr.HTML("", elem_id="told")]
+    fields: list[Any] = [session, *sampling, blind, look]
+    for ask in asks:
+        _stream(ask.button, desk.worker(ask.question), [*fields, *ask.inputs], outputs)
+    _stream(again, desk.again, fields, outputs)
+    _at_once(stop, desk.stop, [session], [])
+    look.change(desk.look, [session, look], answers, queue=False, show_progress="hidden", api_visibility="private")
+    for number, button in enumerate(buttons):
+        _at_once(button, desk.voter(number), [session, look], outputs)
+    return look
 
 
-def _hole_tab(holes: Sequence[Question]) -> Ask:
-    with gr.Tab("Held-out"):
-        chosen = gr.Dropdown(
-            [(f"{index + 1}. {hole.name}", index) for index, hole in enumerate(holes)],
-            value=0,
-            label="A hole in a file that was not learnt from",
-            info="Its true text is shown beside the answers.",
-            filterable=False,
-            elem_id="hole",
-        )
-        preview = gr.HTML(view.open_hole(holes[0]), elem_id="hole-text")
-        button = gr.Button("Fill in", variant="primary", elem_id="ask-hole")
-
-    def show(index: int) -> str:
-        return view.open_hole(holes[index])
-
-    def question(index: int) -> Question:
-        return holes[index]
-
-    chosen.change(show, chosen, preview, show_progress="hidden", api_visibility="private")
-    return Ask(button, [chosen], question)
-
-
-def _code(label: str, name: str, example: str) -> Component:
-    """A field for code. A text box: gradio's code editor strips white space at both ends, which are the cursor's place."""
-    return cast(
-        Component,
-        gr.Textbox(label=label, placeholder=example, lines=7, max_lines=14, elem_id=name, elem_classes="code", min_width=260),
-    )
-
-
-def _settings(longest: int) -> list[Component]:
-    """How answers are drawn, in the order of Sampling's fields."""
-    default = Sampling()
-    with gr.Accordion("How the answer is drawn", open=False, elem_id="settings"), gr.Row():
-        fields = [
-            gr.Slider(
-                1,
-                longest,
-                min(default.max_new_tokens, longest),
-                step=1,
-                label="Longest answer (tokens)",
-                info="An answer that has not ended by itself is cut here.",
-            ),
-            gr.Slider(
-                0,
-                2,
-                default.temperature,
-                step=0.05,
-                label="Temperature",
-                info="0: always the likeliest token, the same answer each time. Higher: more varied.",
-            ),
-            gr.Slider(
-                0.05,
-                1,
-                default.top_p,
-                step=0.05,
-                label="Top p",
-                info="Draws only from the likeliest tokens that together reach this share. No effect at temperature 0.",
-            ),
-            gr.Number(
-                default.seed,
-                precision=0,
-                minimum=0,
-                label="Seed",
-                info="The same seed draws the same answer again. No effect at temperature 0.",
-            ),
-        ]
-    return cast("list[Component]", fields)
-
-
-def _connect(
-    ask: Ask, settings: list[Component], *, answers: gr.HTML, stop: gr.Button, work: Callable[..., Iterator[tuple[str, object]]]
-) -> None:
-    ask.button.click(
+def _stream(button: gr.Button, work: Callable[..., object], inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
+    button.click(
         work,
-        [*settings, *ask.inputs],
-        [answers, stop],
-        concurrency_limit=1,
+        [*inputs],
+        [*outputs],
+        concurrency_limit=READERS,
         concurrency_id="model",
         show_progress="hidden",
         api_visibility="private",
     )
 
 
-def _worker(completer: Completer, question: Callable[..., Question], stopped: set[str]) -> Callable[..., Iterator[tuple[str, object]]]:
-    """What a button does: streams panels, with the Stop button awake as long as it can do something."""
+def _at_once(button: gr.Button, work: Callable[..., object], inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
+    """Past the queue: a reader who stops or votes does not wait for another one's answer."""
+    button.click(work, [*inputs], [*outputs], queue=False, show_progress="hidden", api_visibility="private")
 
-    def work(request: gr.Request, *values: object) -> Iterator[tuple[str, object]]:
-        session = str(request.session_hash)
-        stopped.discard(session)
+
+def _results_tab(completer: Completer, ballots: Ballots) -> None:
+    with gr.Tab("Results") as tab:
+        shown = gr.HTML(elem_id="results")
+
+    def show() -> str:
         try:
-            asked, sampling = question(*values[4:]), _sampling(values[:4])
-            for html in _stream(completer, asked, sampling, enough=lambda: session in stopped):
-                yield html, gr.Button(interactive=True)
+            votes, stale = ballots.votes()
         except FinetuneError as error:
-            yield view.notice(str(error)), gr.Button(interactive=False)
-        else:
-            yield html, gr.Button(interactive=False)
+            return view.notice(str(error))
+        return pages.results(tallies(votes, completer.arms), stale, ballots.places)
 
-    return work
-
-
-def _stopper(stopped: set[str]) -> Callable[[gr.Request], None]:
-    def stop(request: gr.Request) -> None:
-        stopped.add(str(request.session_hash))
-
-    return stop
+    tab.select(show, None, shown, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _stream(completer: Completer, question: Question, sampling: Sampling, *, enough: Callable[[], bool]) -> Iterator[str]:
-    """The panels after each token, and once more when all have ended or the reader has had enough."""
-    answers: Sequence[Answer] = [Answer(arm, "", 0, 0.0, stopped=False, finished=False) for arm in completer.arms]
-    first_s: float | None = None
-    cut = False
-    yield view.panels(answers, question, state="running", first_s=None)
-    asked = time.monotonic()
-    with closing(cast("Generator[Sequence[Answer]]", completer.stream(question.prompt, sampling))) as stream:
-        for answers in stream:
-            first_s = time.monotonic() - asked if first_s is None else first_s
-            cut = enough()
-            if cut:
-                break
-            yield view.panels(answers, question, state="running", first_s=first_s)
-    yield view.panels(answers, question, state="cut" if cut else "ended", first_s=first_s)
+def _history_tab(session: gr.State, look: gr.Radio) -> None:
+    with gr.Tab("History") as tab:
+        with gr.Row(elem_classes="bar"):
+            gr.HTML('<h2 class="bar-title">This session <small>it ends with the page; nobody else sees it</small></h2>')
+            save = gr.Button("Download JSONL", elem_id="save", scale=0, min_width=150)
+        shown = gr.HTML(elem_id="history")
+        lines = gr.Textbox(visible="hidden", elem_id="lines", label="export")
 
+    def show(session: Session, look: view.Look) -> str:
+        return pages.history([*session.records], look)
 
-def _sampling(values: Sequence[object]) -> Sampling:
-    most, temperature, top_p, seed = values
-    _require(isinstance(seed, int), "The seed is empty: write a whole number, for example 0.")
-    return Sampling(
-        max_new_tokens=int(cast(float, most)),
-        temperature=float(cast(float, temperature)),
-        top_p=float(cast(float, top_p)),
-        seed=cast(int, seed),
-    )
+    def export(session: Session) -> str:
+        return export_lines([*session.records])
 
-
-def _require(condition: object, message: str) -> None:
-    if not condition:
-        raise FinetuneError(message)
+    tab.select(show, [session, look], shown, queue=False, show_progress="hidden", api_visibility="private")
+    save.click(export, [session], lines, queue=False, show_progress="hidden", api_visibility="private").then(None, [lines], None, js=_SAVE)

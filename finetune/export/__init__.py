@@ -2,74 +2,102 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.cards import READABLE, Facts, public_name, write_card
+from finetune.cards import Facts, check_terms, public_name, write_card
+from finetune.deploy import llama
+from finetune.deploy.settings import REPORT, write_settings
 from finetune.errors import ExportError
 from finetune.export.checkpoint import check_no_paths
+from finetune.export.gguf.converter import require_installed as require_converter
 from finetune.export.tools import Workshop
-from finetune.exporters import MergeReport
-from finetune.files import staged_folder, write_json
-from finetune.methods import BASE, WEIGHTS
+from finetune.export.trained import check_trained_on, digest_of, find_others
+from finetune.exporters import Exporter, GgufFile, MergeReport
+from finetune.files import READABLE, staged_folder, write_json
+from finetune.methods import WEIGHTS
 from finetune.recipe import Recipe
 from finetune.run import Run, open_run
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["export", "table"]
+__all__ = ["REPORT", "export", "table"]
 
 
-def export(recipe: Recipe) -> MergeReport:
-    """Fill run/export in the form the recipe names; it takes the place of an earlier export only when everything in it holds.
+def export(recipe: Recipe) -> tuple[MergeReport, ...]:
+    """Fill a folder of run/export for each form the recipe names; it takes the place of an earlier one only when everything in it holds.
 
     Raises ExportError without an adapter, on another base than the trained one, for an adapter that can not be merged, without
     room on the disk, and for a result beyond tolerance: its figures are then kept in run/export_failed.json.
     """
     run = open_run(recipe)
     run.require("train", error=ExportError)
-    if recipe.export.merges and not recipe.adapter.merges:
-        raise ExportError(
-            f"export.kind={recipe.export.kind}: a {recipe.adapter.kind} adapter can not be merged into the weights; "
-            "write export=adapter to ship it beside its base model"
-        )
+    _check_forms(recipe)
     base = read_base(recipe.model)
     check_trained_on(run.adapter, base)
-    with run.step("export") as notes:
-        digest = _digest(run.adapter / WEIGHTS)
-        with staged_folder(run.export) as folder, Workshop(run, base) as tools:
-            report = recipe.export(tools, folder)
-            write_card(folder, Facts(base, recipe, report, digest, _json(run, "build"), _json(run, "evaluate")))
-            model = {"name": public_name(base), "revision": base.revision, "digest": base.digest}
-            write_json(folder / "merge_report.json", {**asdict(report), "model": model, "adapter_digest": digest, **tools.notes})
-            (folder / "merge_report.json").chmod(READABLE)
-            check_no_paths(folder, tools.private)
-        tools.failed.unlink(missing_ok=True)
+    check_terms(base)
+    digest = digest_of(run.adapter / WEIGHTS)
+    others = {exporter.name: find_others(exporter.others, run.adapter, base) for exporter in recipe.export}
+    with run.step("export") as notes, _kept_if_filled(run.export):
+        reports = tuple(_export_one(run, base, exporter, digest) for exporter in recipe.export)
+        _write_index(run, [exporter.name for exporter in recipe.export])
         notes["inputs"] = {"base": base.digest, "adapter": digest}
+        if added := {name: [each.public.digest for each in found] for name, found in others.items() if found}:
+            notes["inputs"]["added"] = added
+    return reports
+
+
+@contextmanager
+def _kept_if_filled(folder: Path) -> Iterator[None]:
+    """The folder, which does not stay behind empty when nothing could be put into it."""
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _export_one(run: Run, base: BaseFolder, exporter: Exporter, digest: str) -> MergeReport:
+    with staged_folder(run.export / exporter.name) as folder, Workshop(run, base) as tools:
+        report = exporter(tools, folder)
+        write_card(folder, Facts(base, run.recipe, report, digest, _json(run, "build"), _json(run, "evaluate")))
+        write_settings(folder, form=exporter.form, base=base, name=run.recipe.name, infill=tools.notes["infill"])
+        model = {"name": public_name(base), "revision": base.revision, "digest": base.digest}
+        write_json(folder / REPORT, {**asdict(report), "model": model, "adapter_digest": digest, **tools.notes})
+        (folder / REPORT).chmod(READABLE)
+        check_no_paths(folder, tools.private)
+    tools.failed.unlink(missing_ok=True)
     return report
 
 
-def check_trained_on(adapter: Path, base: BaseFolder) -> None:
-    """Raises ExportError unless the base's files are those the adapter was trained on."""
-    path = adapter / BASE
-    if not path.is_file():
-        raise ExportError(f"{adapter}: {BASE} is missing, so the base it belongs to is not known; train again")
-    trained_on: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if trained_on["digest"] == base.digest:
-        return
-    if trained_on["name"] in (str(base.path), base.name):
-        raise ExportError(
-            f"{base.path}: the base model's files have changed since {adapter} was trained on them; bring them back, or train again"
-        )
-    raise ExportError(
-        f"{adapter}: trained on {trained_on['name']}, found model.path={base.name}; write the model.path of that very base, or train again"
-    )
+def _write_index(run: Run, names: Sequence[str]) -> None:
+    """run/export/merge_report.json: the first form's figures, and every form's by its folder, for who looks in one place."""
+    found = {name: json.loads((run.export / name / REPORT).read_text(encoding="utf-8")) for name in names}
+    write_json(run.export / REPORT, {**found[names[0]], "exports": found})
+
+
+def _check_forms(recipe: Recipe) -> None:
+    """Raises ExportError for a form this method has no way to, without the engine that checks it, and for one named twice."""
+    names = [exporter.name for exporter in recipe.export]
+    for exporter in recipe.export:
+        if exporter.merges and not recipe.adapter.merges:
+            raise ExportError(
+                f"export.kind={exporter.kind}: a {recipe.adapter.kind} adapter can not be merged into the weights; "
+                "write export=adapter to ship it beside its base model"
+            )
+        if names.count(exporter.name) > 1:
+            raise ExportError(f"export: {exporter.name} is named twice and would fill one folder; keep one")
+        if isinstance(exporter, GgufFile):
+            require_converter()
+            if not llama.installed():
+                raise ExportError(llama.MISSING)
 
 
 def _json(run: Run, step: str) -> Mapping[str, Any] | None:
@@ -81,21 +109,20 @@ def _json(run: Run, step: str) -> Mapping[str, Any] | None:
     return report
 
 
-def _digest(path: Path) -> str:
-    if not path.is_file():
-        raise ExportError(f"{path}: the adapter's weights are missing; train again")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def table(report: MergeReport) -> Table:
-    """The comparison with the adapter, for the terminal."""
+def table(found: Sequence[MergeReport]) -> Table:
+    """The comparison with the adapter, for the terminal; one column an export."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table("", "this export", title="export: reloaded in a fresh process, against the adapter", title_justify="left")
-    if report.other is not None:
-        shown.add_column(f"merged into {report.other.base}")
-    reports = [report] if report.other is None else [report, report.other]
+    title = "export: reloaded in a fresh process, against the adapter"
+    shown = Table("", title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)  # five forms fit 80 columns
+    reports = []
+    for report in found:
+        shown.add_column(report.form)
+        reports.append(report)
+        if report.other is not None:
+            shown.add_column(f"{report.form}, into {report.other.base}")
+            reports.append(report.other)
     for name, cells in _lines(reports):
         shown.add_row(name, *cells)
     return shown
@@ -104,6 +131,7 @@ def table(report: MergeReport) -> Table:
 def _lines(reports: list[MergeReport]) -> list[tuple[str, list[str]]]:
     return [
         ("merged into", [report.base for report in reports]),
+        ("number format", [report.dtype for report in reports]),
         ("KL, nats a token", [f"{report.kl:.2e}" for report in reports]),
         ("KL allowed", [f"{report.tolerance:.2e}" for report in reports]),
         ("KL of base and adapter", [f"{report.effect:.2e}" for report in reports]),

@@ -10,9 +10,9 @@ from typing import Any
 
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
+from finetune.files import READABLE
 from finetune.merge import INDEX
 
-READABLE = 0o644
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
 _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "quant_state", "nested_", ".SCB", "weight_format")
@@ -20,7 +20,7 @@ _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "
 
 def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtype: str) -> None:
     """config.json, generation_config.json, tokenizer files, chat template."""
-    ids = _token_ids(base)
+    ids = token_ids(base)
     stops, pad = [ids[token] for token in base.family.stop], ids[_pad_token(base)]
     _write(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
     _write(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
@@ -85,7 +85,8 @@ def _pad_token(base: BaseFolder) -> str:
     return base.family.end if base.family.fim is None else base.family.fim.pad
 
 
-def _token_ids(base: BaseFolder) -> dict[str, int]:
+def token_ids(base: BaseFolder) -> dict[str, int]:
+    """Every token of the base and its id."""
     tokenizer = json.loads(base.tokenizer.read_text(encoding="utf-8"))
     ids: dict[str, int] = dict(tokenizer["model"]["vocab"])
     return ids | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
@@ -116,16 +117,33 @@ def check_sound(folder: Path, *, tied: set[str], private: tuple[Path, ...]) -> N
         if faults:
             raise ExportError(f"{path}: {faults[0]} has no place in a merged checkpoint; delete the folder and export again")
         places |= dict.fromkeys(keys, path.name)
+    _check_config(folder / "config.json")
     index = folder / INDEX
     if index.exists() and json.loads(index.read_text())["weight_map"] != places:
         raise ExportError(f"{index}: does not list the tensors of the files beside it; delete the folder and export again")
     check_no_paths(folder, private)
+    closed = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o777 != READABLE]
+    if closed:
+        raise ExportError(f"{closed[0]}: not everybody may read it, and others are to; delete the folder and export again")
+
+
+def _check_config(path: Path) -> None:
+    """Raises ExportError where an old reader would see another model than a new one."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    rope = config.get("rope_parameters") or {}
+    pairs = {"rope_theta": rope.get("rope_theta"), "torch_dtype": config.get("dtype")}
+    odd = [key for key, value in pairs.items() if value != config.get(key)]
+    odd += [key for key in ("quantization_config", "auto_map") if key in config]
+    if odd:
+        raise ExportError(
+            f"{path}: {odd[0]} is {config.get(odd[0])!r}, which readers understand differently; report this with the base's name"
+        )
 
 
 def check_no_paths(folder: Path, private: tuple[Path, ...]) -> None:
     """Raises ExportError where a text file names a folder of this machine."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name == "tokenizer.json":
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.suffix in (".safetensors", ".gguf") or path.name == "tokenizer.json":
             continue
         text = path.read_text(encoding="utf-8")
         named = [place for place in private if re.search(rf"(?<![\w./]){re.escape(str(place))}(?!\w)", text)]

@@ -1,7 +1,17 @@
 """Answers and their costs, from the base and any number of adapters in one model in memory."""
 
 from finetune.generate.completer import BatchCompleter, Filled
-from finetune.generate.heldout import heldout_files, heldout_holes, prompt_limit
-from finetune.generate.opening import open_completer
+from finetune.generate.heldout import heldout_files, heldout_holes, holes_in_turn, prompt_limit
+from finetune.generate.opening import arms_of, check_runs, open_completer
 
-__all__ = ["BatchCompleter", "Filled", "heldout_files", "heldout_holes", "open_completer", "prompt_limit"]
+__all__ = [
+    "BatchCompleter",
+    "Filled",
+    "arms_of",
+    "check_runs",
+    "heldout_files",
+    "heldout_holes",
+    "holes_in_turn",
+    "open_completer",
+    "prompt_limit",
+]

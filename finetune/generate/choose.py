@@ -37,6 +37,14 @@ def choose(logits_BV: Tensor, draws: Sequence[Draw]) -> list[int]:
     return [_drawn(logits_V, draw) for logits_V, draw in zip(logits_BV, draws, strict=True)]
 
 
+def chances(logits_BV: Tensor, tokens: Sequence[int], *, others: int) -> list[tuple[float, list[tuple[int, float]]]]:
+    """For each row the chance of its token, and the `others` likeliest tokens with theirs, the likeliest first."""
+    chances_BV = logits_BV.float().softmax(dim=-1)
+    best = chances_BV.topk(min(others, chances_BV.shape[-1]), dim=-1)
+    ids, shares = best.indices.tolist(), best.values.tolist()
+    return [(float(chances_BV[row, token]), list(zip(ids[row], shares[row], strict=True))) for row, token in enumerate(tokens)]
+
+
 def _drawn(logits_V: Tensor, draw: Draw) -> int:
     """A token among the likeliest that together reach `top_p`."""
     import torch

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune.data.render import Encoder, encode_prompt
-from finetune.errors import EvaluateError, ModelError
-from finetune.generate.choose import Draw, choose
+from finetune.errors import EvaluateError
+from finetune.generate.choose import Draw, chances, choose
+from finetune.generate.few_rows import few_row_forwards
 from finetune.generate.lanes import Lanes
-from finetune.generate.rows import BASE_ADAPTER, Engine
-from finetune.records import Answer, Prompt, Sampling
+from finetune.generate.rows import Engine
+from finetune.generate.sharing import BASE_ADAPTER, sharing_of
+from finetune.records import Answer, Prompt, Sampling, Token
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BASE = "base"
+_ROW_BY_ROW = ("LORA", "BOTTLENECK", "FULL")  # kinds of which each row of a batch can have its own
 _UNFINISHED = "\ufffd"  # what a decoder gives for the first bytes of a character whose rest has not come
 
 
@@ -39,7 +42,10 @@ class _Row:
     arm: str
     draw: Draw
     ids: list[int]
+    text: str = ""
+    said: list[Token] = field(default_factory=list)
     seconds: float = 0.0
+    first_s: float | None = None
     stopped: bool = False
     finished: bool = False
 
@@ -55,18 +61,25 @@ class BatchCompleter:
         self, model: Module, encoder: Encoder, adapters: Mapping[str, str], *, context_length: int | None, batch_size: int = 8
     ) -> None:
         assert BASE not in adapters
-        self._engine = Engine(model, (*model.modules(),), encoder.pad_id, mixed=bool(adapters), alone=_alone(model, adapters), lock=Lock())
-        self._adapters = (BASE_ADAPTER, *adapters.values())
+        alone, modules = _alone(model, adapters), (*model.modules(),)
+        sharing = sharing_of(model, modules, [name for name in adapters.values() if name not in alone])
+        self._engine = Engine(model, modules, encoder.pad_id, alone, sharing, few_row_forwards(modules), Lock())
+        self._adapters = {BASE: BASE_ADAPTER, **adapters}
         self.encoder = encoder
+        self._names = {encoder.token(sentinel): sentinel for sentinel in encoder.family.sentinels}
         self._context_length = context_length
         self._batch_size = batch_size
         self.arms: Sequence[str] = (BASE, *adapters)
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[Sequence[Answer]]:
-        """Growing answers, one per arm, until all are finished. Closing the iterator stops the work."""
+    def stream(self, prompt: Prompt, sampling: Sampling, *, arms: Sequence[str] | None = None) -> Iterator[Sequence[Answer]]:
+        """Growing answers of these arms, or of all, until they are finished. Closing the iterator stops the work."""
+        arms = self.arms if arms is None else arms
+        unknown = sorted({*arms} - {*self.arms})
+        if unknown or not arms:
+            raise EvaluateError(f"no answer is there from {', '.join(unknown) or 'nobody'}; write some of {', '.join(self.arms)}")
         ids = self._prompt_ids(prompt, sampling)
-        rows = self._rows([ids], sampling)
-        for _ in self._grow(self._read([ids]), rows, sampling):
+        rows = [_Row(arm, Draw(sampling, ids), []) for arm in arms]
+        for _ in self._grow(self._read([ids], arms), rows, sampling):
             yield [self._answer(row) for row in rows]
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sequence[Answer]]:
@@ -74,30 +87,24 @@ class BatchCompleter:
         ids = [self._prompt_ids(prompt, sampling) for prompt in prompts]
         answers: dict[int, Sequence[Answer]] = {}
         for batch in self._batches(ids):
-            answers |= zip(batch, self._finish(self._read([ids[i] for i in batch]), [ids[i] for i in batch], sampling), strict=True)
+            read = self._read([ids[i] for i in batch], self.arms)
+            answers |= zip(batch, self._finish(read, [ids[i] for i in batch], sampling), strict=True)
         return [answers[index] for index in range(len(prompts))]
 
     def fill(self, prompts: Sequence[Prompt], truths: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, Filled]]:
         """(index, answers and the truth's cost) for each prompt, batch by batch as they are done. A prompt is read once for both."""
         ids = [self._prompt_ids(prompt, sampling) for prompt in prompts]
         for batch in self._batches(ids):
-            read = self._read([ids[i] for i in batch])
+            read = self._read([ids[i] for i in batch], self.arms)
             nats = self._costs(read, [self.encoder.text(truths[i]) for i in batch])
             for index, answers, costs in zip(batch, self._finish(read, [ids[i] for i in batch], sampling), nats, strict=True):
                 yield index, Filled(answers, costs)
 
-    def costs(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Sequence[float]]:
-        """The nats of each continuation after its prompt, one per arm; its own tokens alone, no stop token."""
-        texts = [self.encoder.text(continuation) for continuation in continuations]
-        ids = [self._prompt_ids(prompt, Sampling(max_new_tokens=max(1, len(text)))) for prompt, text in zip(prompts, texts, strict=True)]
-        found: dict[int, Sequence[float]] = {}
-        for batch in self._batches(ids):
-            found |= zip(batch, self._costs(self._read([ids[i] for i in batch]), [texts[i] for i in batch]), strict=True)
-        return [found[index] for index in range(len(prompts))]
-
     def _prompt_ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        if sampling.max_new_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-            raise EvaluateError(f"found {sampling}; write max_new_tokens of 1 or more, temperature of 0 or more, top_p in (0, 1]")
+        if sampling.max_new_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1 or sampling.others < 0:
+            raise EvaluateError(
+                f"found {sampling}; write max_new_tokens of 1 or more, temperature and others of 0 or more, top_p in (0, 1]"
+            )
         # An empty text begins where a document begins: after the end of another.
         ids = encode_prompt(prompt, self.encoder) or [self.encoder.end_id]
         most = self._context_length
@@ -114,8 +121,8 @@ class BatchCompleter:
         for start in range(0, len(ordered), self._batch_size):
             yield ordered[start : start + self._batch_size]
 
-    def _read(self, prompts: Sequence[Sequence[int]]) -> Lanes:
-        return Lanes(self._engine, [ids for ids in prompts for _ in self.arms], [*self._adapters] * len(prompts))
+    def _read(self, prompts: Sequence[Sequence[int]], arms: Sequence[str]) -> Lanes:
+        return Lanes(self._engine, [ids for ids in prompts for _ in arms], [self._adapters[arm] for arm in arms] * len(prompts))
 
     def _rows(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[_Row]:
         return [_Row(arm, Draw(sampling, ids), []) for ids in prompts for arm in self.arms]
@@ -134,15 +141,19 @@ class BatchCompleter:
 
     def _grow(self, read: Lanes, rows: Sequence[_Row], sampling: Sampling) -> Iterator[None]:
         """Adds a token to every row that is not finished, and pauses after each; finished rows leave the batch."""
-        started = time.monotonic()
+        started = time.monotonic() - read.seconds
         going = [*rows]
         while True:
-            tokens = choose(read.next_logits(), [row.draw for row in going])
+            logits_BV = read.next_logits()
+            tokens = choose(logits_BV, [row.draw for row in going])
             for row, token in zip(going, tokens, strict=True):
                 row.stopped = token in self.encoder.stop_ids
                 row.ids += [] if row.stopped else [token]
                 row.finished = row.stopped or len(row.ids) == sampling.max_new_tokens
                 row.seconds = time.monotonic() - started
+                row.first_s = row.seconds if row.first_s is None else row.first_s
+            if sampling.others:
+                self._note(going, tokens, chances(logits_BV, tokens, others=sampling.others))
             yield
             left = [index for index, row in enumerate(going) if not row.finished]
             if not left:
@@ -152,19 +163,28 @@ class BatchCompleter:
                 going = [going[index] for index in left]
             read.advance([row.ids[-1] for row in going])
 
+    def _note(self, rows: Sequence[_Row], tokens: Sequence[int], found: Sequence[tuple[float, list[tuple[int, float]]]]) -> None:
+        """Keep what each row has just said, with its chance."""
+        for row, token, (chance, others) in zip(rows, tokens, found, strict=True):
+            before, row.text = row.text, self._text(row)
+            text = self._name(token) if row.stopped else row.text[len(before) :]
+            row.said.append(Token(text, chance, [(self._name(other), share) for other, share in others], stop=row.stopped))
+
+    def _name(self, token: int) -> str:
+        """A token alone; `\ufffd` for bytes that are no whole character."""
+        return self._names.get(token) or self.encoder.decode([token])
+
+    def _text(self, row: _Row) -> str:
+        return self.encoder.decode(row.ids).rstrip(_UNFINISHED)
+
     def _answer(self, row: _Row) -> Answer:
-        text = self.encoder.decode(row.ids).rstrip(_UNFINISHED)
-        return Answer(row.arm, text, tokens=len(row.ids), seconds=row.seconds, stopped=row.stopped, finished=row.finished)
+        answer = Answer(row.arm, self._text(row), len(row.ids), row.seconds, stopped=row.stopped, finished=row.finished)
+        return replace(answer, first_s=row.first_s, said=(*row.said,))
 
 
 def _alone(model: Any, adapters: Mapping[str, str]) -> frozenset[str]:
-    """The adapters that peft can not answer beside others in one batch. Raises ModelError for one that needs `disable_adapter`.
-
-    That call switches adapters off for the whole model, under the feet of every other answer.
-    """
-    configs = {arm: model.peft_config[name] for arm, name in adapters.items()}
-    for arm, config in configs.items():
-        if config.peft_type != "LORA":
-            kind = str(config.peft_type.value).lower()
-            raise ModelError(f"run {arm}: a {kind} adapter can not be answered beside its base; write adapter.kind=lora")
-    return frozenset(adapters[arm] for arm, config in configs.items() if config.use_dora)
+    """What peft can not answer beside others in one batch; of methods that never can, the base too."""
+    configs = {name: model.peft_config[name] for name in adapters.values()}
+    if any(config.peft_type not in _ROW_BY_ROW for config in configs.values()):
+        return frozenset({BASE_ADAPTER, *configs})
+    return frozenset(name for name, config in configs.items() if getattr(config, "use_dora", False))

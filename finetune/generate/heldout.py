@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from finetune.base import BaseFolder
 from finetune.data.render import Encoder
@@ -32,6 +33,13 @@ def prompt_limit(run: Run, base: BaseFolder) -> int:
     """
     lengths = (base.context_length, base.sliding_window, run.recipe.data.row_length)
     return min(length for length in lengths if length is not None) - run.recipe.evaluate.max_new_tokens
+
+
+def holes_in_turn(run: Run, base: BaseFolder) -> list[Hole]:
+    """The holes that an evaluation of the run measures, one of each kind in turn."""
+    encoder = Encoder(base.tokenizer, base.family)
+    by_kind = heldout_holes(heldout_files(run), run, encoder, limit=prompt_limit(run, base))
+    return [hole for turn in zip_longest(*by_kind.values()) for hole in turn if hole is not None]
 
 
 def heldout_holes(files: Sequence[SourceFile], run: Run, encoder: Encoder, *, limit: int) -> Mapping[Kind, list[Hole]]:

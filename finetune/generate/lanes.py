@@ -5,6 +5,7 @@ Legend: `B` rows, `V` vocabulary.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,21 +18,27 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """Rows in the order in which they were asked for, wherever they run."""
+    """Rows in the order in which they were asked for, wherever they run. `seconds`: what the reading of the prompts took."""
 
     def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], adapters: Sequence[str]) -> None:
+        started = time.monotonic()
         places: dict[str, list[int]] = {}
         for row, adapter in enumerate(adapters):
             places.setdefault(adapter if adapter in engine.alone else "", []).append(row)
-        self._places = list(places.values())
+        # Rows of one adapter beside each other.
+        self._places = [sorted(rows, key=adapters.__getitem__) for rows in places.values()]
         self._lanes = [Rows(engine, _at(rows, prompts), _at(rows, adapters)) for rows in self._places]
+        self.seconds = time.monotonic() - started
 
     def next_logits(self) -> Tensor:
         """The logits of each row's next token, B x V."""
         import torch
 
-        order = torch.tensor([row for rows in self._places for row in rows]).argsort()
-        return torch.cat([lane.next_logits_BV for lane in self._lanes])[order.to(self._lanes[0].next_logits_BV.device)]
+        places = [row for rows in self._places for row in rows]
+        logits_BV = torch.cat([lane.next_logits_BV for lane in self._lanes]) if len(self._lanes) > 1 else self._lanes[0].next_logits_BV
+        if places == sorted(places):
+            return logits_BV
+        return logits_BV[torch.tensor(places, device=logits_BV.device).argsort()]
 
     def advance(self, tokens: Sequence[int]) -> None:
         """Add one token to each row."""

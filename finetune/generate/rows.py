@@ -11,71 +11,88 @@ Legend: `B` rows, `T` tokens so far with padding, `N` new tokens, `V` vocabulary
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from finetune.generate.few_rows import FEW, Forwards, swapped
+from finetune.generate.sharing import BASE_ADAPTER, Sharing, Under
+
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-BASE_ADAPTER = "__base__"  # peft's name for a row without an adapter
 _SCORED_AT_ONCE = 32  # tokens: logits of a 49,152-entry vocabulary take 6 MB a row for so many
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The model and the lock: one forward pass at a time, for peft hangs a batch's adapter names on the model itself.
+    """The model and the lock: one forward pass at a time, for a batch's adapters hang on the model itself while it runs.
 
-    `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `mixed`: the model has
-    adapters, so a batch names one for each row. `alone`: adapters that peft can only run by themselves.
+    `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `alone`: adapters, and the base,
+    that can only run by themselves; all others are put on the rows of a batch by `sharing`. `few`: layers' faster way for a few rows.
     """
 
     model: Module
     modules: tuple[Module, ...]
     pad_id: int
-    mixed: bool
     alone: frozenset[str]
+    sharing: Sharing
+    few: Forwards
     lock: Lock
 
     @property
     def device(self) -> Any:
         return next(self.model.parameters()).device
 
-    def forward(self, adapters: Sequence[str], **inputs: Any) -> Any:
+    def under(self, adapters: Sequence[str]) -> Under:
+        """What puts these rows under their adapters; those of one adapter stand beside each other."""
+        if adapters[0] in self.alone:
+            return lambda: self._only(adapters[0])
+        return self.sharing(adapters)
+
+    def forward(self, under: Under, **inputs: Any) -> Any:
         """One pass without gradients; leaves the model as it was, in training mode if it was in training mode."""
         import torch
 
         # no_grad, not inference_mode: what a layer may keep for later must stay usable in training.
-        with self.lock, _evaluating(self.modules), torch.no_grad():
-            if adapters[0] in self.alone:
-                self._activate(adapters[0])
-                return self.model(**inputs, use_cache=True)
-            names = {"adapter_names": [*adapters]} if self.mixed else {}
-            return self.model(**inputs, **names, use_cache=True)
+        few = self.few if inputs["input_ids"].numel() in FEW else ()
+        with self.lock, _evaluating(self.modules), torch.no_grad(), under() as more, swapped(few):
+            return self.model(**inputs, **more, use_cache=True)
 
-    def _activate(self, adapter: str) -> None:
+    @contextmanager
+    def _only(self, adapter: str) -> Iterator[Mapping[str, object]]:
+        """Within the block this adapter, or none, is on. The lock is held: no other answer is under way meanwhile."""
         model: Any = self.model
-        if model.active_adapter != adapter:
-            model.set_adapter(adapter, inference_mode=True)
+        if adapter != BASE_ADAPTER:
+            if model.active_adapter != adapter:
+                model.set_adapter(adapter, inference_mode=True)
+            yield {}
+            return
+        frozen = [weight for weight in model.parameters() if not weight.requires_grad]
+        with model.disable_adapter():
+            yield {}
+        for weight in frozen:
+            weight.requires_grad_(False)  # switching adapters on again makes them trainable
 
 
 @contextmanager
 def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
+    # vars: a look at hundreds of modules at every token; torch's own way to an attribute takes five times as long.
+    training = [own for own in map(vars, modules) if own["training"]]
+    for own in training:
+        own["training"] = False
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        for own in training:
+            own["training"] = True
 
 
 class Rows:
-    """Prompts that were read once, ready to be gone on from."""
+    """Prompts that were read once, ready to be gone on from. Rows of one adapter stand beside each other."""
 
     def __init__(self, engine: Engine, prompts: Sequence[Sequence[int]], adapters: Sequence[str]) -> None:
         import torch
@@ -84,10 +101,13 @@ class Rows:
         padded = [[engine.pad_id] * (width - len(prompt)) + [*prompt] for prompt in prompts]
         seen = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         self._engine = engine
+        self._device = engine.device
         self._adapters = [*adapters]
-        self._mask_BT = torch.tensor(seen, device=engine.device)
+        self._under = engine.under(adapters)
+        # Prompts of one length need no mask, and attention without one is faster.
+        self._mask_BT = torch.tensor(seen, device=self._device) if any(len(prompt) < width for prompt in prompts) else None
         self._cache: Any = None
-        self.next_logits_BV = self._read(torch.tensor(padded, device=engine.device), self._mask_BT, keep=1)[:, -1]
+        self.next_logits_BV = self._read(torch.tensor(padded, device=self._device), keep=1)[:, -1]
 
     def __len__(self) -> int:
         return len(self._adapters)
@@ -96,16 +116,23 @@ class Rows:
         """Add one token to each row."""
         import torch
 
-        tokens_B1 = torch.tensor(tokens, device=self._mask_BT.device)[:, None]
-        self.next_logits_BV = self._read(tokens_B1, self._extend(torch.ones_like(tokens_B1)), keep=1)[:, -1]
+        from finetune.generate.room import give_room
+
+        tokens_B1 = torch.tensor(tokens, device=self._device)[:, None]
+        self._extend(tokens_B1)
+        give_room(self._cache)
+        self.next_logits_BV = self._read(tokens_B1, keep=1)[:, -1]
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
+        """Keep only these rows, in the order in which they stand."""
         import torch
 
-        kept = torch.tensor(rows, device=self._mask_BT.device, dtype=torch.long)
+        assert [*rows] == sorted(rows), "rows of one adapter stay beside each other"
+        kept = torch.tensor(rows, device=self._device, dtype=torch.long)
         self._adapters = [self._adapters[row] for row in rows]
-        self._mask_BT = self._mask_BT[kept]
+        self._under = self._engine.under(self._adapters)
+        if self._mask_BT is not None:
+            self._mask_BT = self._mask_BT[kept]
         self.next_logits_BV = self.next_logits_BV[kept]
         self._cache.batch_select_indices(kept)
 
@@ -118,10 +145,10 @@ class Rows:
         width = max(len(continuation) for continuation in continuations)
         tokens_BN = torch.tensor(
             [[*continuation] + [self._engine.pad_id] * (width - len(continuation)) for continuation in continuations],
-            device=self._mask_BT.device,
+            device=self._device,
         )
-        real_BN = torch.tensor([[1] * len(c) + [0] * (width - len(c)) for c in continuations], device=self._mask_BT.device)
-        nats_B = torch.zeros(len(self), dtype=torch.float64, device=self._mask_BT.device)
+        real_BN = torch.tensor([[1] * len(c) + [0] * (width - len(c)) for c in continuations], device=self._device)
+        nats_B = torch.zeros(len(self), dtype=torch.float64, device=self._device)
         for start in range(0, width, _SCORED_AT_ONCE):
             end = min(start + _SCORED_AT_ONCE, width)
             nats_B += ahead._cost_of(tokens_BN[:, start:end], real_BN[:, start:end])
@@ -132,30 +159,28 @@ class Rows:
         import torch
         from torch.nn.functional import cross_entropy
 
-        logits_BNV = self._read(tokens_BN, self._extend(real_BN), keep=tokens_BN.shape[1])
+        self._extend(tokens_BN)
+        logits_BNV = self._read(tokens_BN, keep=tokens_BN.shape[1])
         before_BNV = torch.cat([self.next_logits_BV[:, None], logits_BNV[:, :-1]], dim=1)
         self.next_logits_BV = logits_BNV[:, -1]
         nats_BN = cross_entropy(before_BNV.transpose(1, 2).float(), tokens_BN, reduction="none")
         # where, not a product: a padding token may cost infinitely much.
         return torch.where(real_BN.bool(), nats_BN, 0.0).double().sum(dim=1)
 
-    def _extend(self, real_BN: Tensor) -> Tensor:
+    def _extend(self, tokens_BN: Tensor) -> None:
+        """All new tokens are seen: padding on the right comes after whatever is looked at."""
         import torch
 
-        self._mask_BT = torch.cat([self._mask_BT, real_BN], dim=1)
-        return self._mask_BT
+        if self._mask_BT is not None:
+            self._mask_BT = torch.cat([self._mask_BT, torch.ones_like(tokens_BN)], dim=1)
 
-    def _read(self, tokens_BN: Tensor, mask_BT: Tensor, *, keep: int) -> Tensor:
+    def _read(self, tokens_BN: Tensor, *, keep: int) -> Tensor:
         """Logits after each of the last `keep` of N new tokens, which join the cache."""
-        positions_BT = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
-        output = self._engine.forward(
-            self._adapters,
-            input_ids=tokens_BN,
-            attention_mask=mask_BT,
-            position_ids=positions_BT[:, -tokens_BN.shape[1] :],
-            past_key_values=self._cache,
-            logits_to_keep=keep,
-        )
+        inputs = {"input_ids": tokens_BN, "past_key_values": self._cache, "logits_to_keep": keep}
+        if self._mask_BT is not None:
+            positions_BT = (self._mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+            inputs |= {"attention_mask": self._mask_BT, "position_ids": positions_BT[:, -tokens_BN.shape[1] :]}
+        output = self._engine.forward(self._under, **inputs)
         self._cache = output.past_key_values
         logits: Tensor = output.logits
         return logits

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_completer import FakeCompleter
 
-from app.view import Question
 from finetune.records import Completer
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def serve() -> Iterator[Serve]:
 
     pages = []
 
-    def start(completer: Completer, *, holes: Sequence[Question] = (), auth: tuple[str, str] | None = None) -> str:
-        pages.append(ui.playground(completer, title="base demo against runs/demo (lora)", holes=holes))
+    def start(completer: Completer, *, auth: tuple[str, str] | None = None, **options: Any) -> str:
+        pages.append(ui.playground(completer, title="base demo against runs/demo (lora)", **options))
         return ui.open_page(pages[-1], host="127.0.0.1", port=free_port("127.0.0.1", None), auth=auth)
 
     yield start
@@ -64,11 +63,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Page]:
-    """A fresh tab, whose console must stay without errors and which must ask nobody but this machine."""
+def tab(browser: Browser, serve: Serve) -> Iterator[Page]:
+    """A fresh tab, whose console must stay without errors and which must ask nobody but this machine.
+
+    It is closed before its server ends (`serve`), which it would rightly complain of.
+    """
     faults: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = context.new_page()
+    page.set_default_timeout(120_000)  # the first answer waits for the model, whose libraries may be read from a cold disk
     page.on("console", lambda message: faults.append(f"console: {message.text}") if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     page.on("request", lambda request: None if is_local(request.url) else faults.append(f"request: {request.url}"))

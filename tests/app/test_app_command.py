@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import urllib.error
 import urllib.request
@@ -56,6 +57,49 @@ def test_a_taken_port_is_refused_before_the_model_is_loaded(run: Run, capsys: py
     assert f"--port {port}" in message and "in use" in message and "write another --port" in message
 
 
+def trained(tmp_path: Path, base_path: Path) -> Run:
+    """A run whose adapter is fresh, with a file held out."""
+    from finetune.base import read_base
+    from finetune.data.store import write_heldout
+    from finetune.methods import save_adapter
+    from finetune.model import load_model
+    from finetune.records import Origin, SourceFile
+
+    run = open_run(parse_recipe("", [f"runs={tmp_path}", f"model.path={base_path}", "data.row_length=256"], name="changed"))
+    base = read_base(run.recipe.model)
+    text = "".join(f"def a{n}():\n x = {n}\n y = x\n z = y\n return z\n\n" for n in range(9))
+    with run.step("build"):
+        write_heldout([SourceFile(Origin("shop", "c", "a.py"), "Python", text)], run.data / "heldout.jsonl")
+    with run.step("train"):
+        run.adapter.mkdir()
+        save_adapter(run.recipe.adapter(load_model(base, run.recipe.model), base.family), run.adapter, base)
+    return run
+
+
+def test_an_adapter_of_another_base_is_refused(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The base was changed after the training: its folder is the same, its files are not. No page is opened for it."""
+    other = tmp_path / "base"
+    shutil.copytree(tiny_base, other)
+    changed = trained(tmp_path, other)
+    config = (other / "config.json").read_text()
+    (other / "config.json").write_text(config.replace("100000.0", "10000.0"))
+    message = refusal(capsys, str(changed.folder))
+    assert "the adapter was trained on" in message and "train again" in message
+
+
+def test_weights_that_can_not_be_loaded_end_the_page(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page is there before the model, but not without it."""
+    run = trained(tmp_path, tiny_base)
+    weights = run.adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    port = free_port("127.0.0.1", None)
+    assert main([str(run.folder), "--port", str(port)]) == 2
+    output = capsys.readouterr()
+    assert "the playground is at" in output.out and "is loaded" not in output.out
+    assert output.err.count("python -m app: ") == 1 and "the adapter can not be loaded" in output.err
+    assert free_port("127.0.0.1", port) == port
+
+
 @pytest.mark.parametrize("port", ["70000", "-1"])
 def test_a_number_that_is_no_port_is_refused(port: str) -> None:
     with pytest.raises(FinetuneError, match="write another --port"):
@@ -71,6 +115,13 @@ def test_a_taken_port_is_passed_over_when_none_was_asked_for() -> None:
 def test_the_network_gets_in_only_with_a_login(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, str(run.folder), "--host", "0.0.0.0")
     assert "add --auth USER:PASSWORD" in message
+
+
+def test_the_command_says_who_can_open_the_page() -> None:
+    from app.__main__ import reach
+
+    assert "nobody else" in reach("127.0.0.1", None)
+    assert "not encrypted" in reach("0.0.0.0", ("name", "password"))
 
 
 @pytest.mark.parametrize("auth", ["name", "name:", ":password"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from watching import bounded
 
 from app.__main__ import free_port
 from app.heldout import HOLES, longest_answer, questions
@@ -64,12 +65,13 @@ def served(run: Run) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         said = []
-        for line in process.stdout:
-            said.append(line)
-            if "the playground is at" in line:
-                break
-        else:
-            pytest.fail("".join(said))
+        with bounded(process, seconds=300):
+            for line in process.stdout:
+                said.append(line)
+                if "the playground is at" in line:
+                    break
+            else:
+                pytest.fail("".join(said))
         yield process, f"http://127.0.0.1:{port}/"
         process.kill()
 
@@ -84,5 +86,10 @@ def test_the_command_serves_a_run_until_it_is_interrupted(served: tuple[subproce
         tab.locator(f'#answers section[aria-label="{arm}"] .facts', has_text="the true text").wait_for()
     base, tuned = tab.eval_on_selector_all("#answers .said", "all => all.map(element => element.textContent)")
     assert base == tuned, "an adapter without effect says what the base says"
+    tab.get_by_role("tab", name="Fill in the middle").click()
+    tab.get_by_label("Before the cursor").fill("x" * 600)
+    tab.click("#ask-fim")
+    tab.get_by_role("alert").filter(has_text="the model reads at most 512").wait_for()
+    tab.goto("about:blank")  # a page that is open complains, rightly, when its server goes
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from fake_completer import WAIT_S, FakeCompleter
 
-from app.view import Question
+from app.record import Question
+from app.settings import OTHERS
+from app.votes import Ballots
 from finetune.records import FimPrompt, InstructPrompt, Sampling, TextPrompt
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ def wait_for_fact(tab: Page, fact: str, arm: str = "tuned") -> None:
     tab.locator(f"{panel(tab, arm)} .facts", has_text=fact).wait_for()
 
 
-def test_base_and_tuned_answer_side_by_side_with_differences_marked(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
+def test_base_and_tuned_answer_side_by_side_with_differences_marked(
+    tab: Page, serve: Serve, completer: FakeCompleter, tmp_path: Path
+) -> None:
     prefix, suffix = (
         "from myteam.geometry import Circle\n\n\ndef area(circle: Circle) -> float:\n    ",
         '\n\n\nif __name__ == "__main__":\n    main()\n',
@@ -62,7 +66,7 @@ def test_base_and_tuned_answer_side_by_side_with_differences_marked(tab: Page, s
         "base": '"""Area of the circle."""\n    return 3.14 * circle.radius ** 2',
         "tuned": '"""Area of the circle, in square metres."""\n    return PI * circle.radius**2',
     }
-    tab.goto(serve(completer))
+    tab.goto(serve(completer, holes=HOLES, ballots=Ballots({"tuned": tmp_path}, {})))
     fill_in(tab, prefix, suffix)
     wait_for_fact(tab, "stopped by itself", "base")
     wait_for_fact(tab, "stopped by itself", "tuned")
@@ -71,7 +75,7 @@ def test_base_and_tuned_answer_side_by_side_with_differences_marked(tab: Page, s
     marked = tab.eval_on_selector_all(f"{panel(tab, 'tuned')} .said mark", "all => all.map(element => element.textContent)")
     assert marked == [", in square metres", "PI"]
     facts = tab.inner_text(f"{panel(tab, 'tuned')} .facts")
-    assert "34 tokens in 1.70 s" in facts and "20 tokens/s" in facts and "first after 0." in facts
+    assert "34 tokens in 1.70 s" in facts and "21 tokens/s" in facts and "first after 0.05 s" in facts
     if os.environ.get("SCREENSHOT"):
         tab.screenshot(path=Path(__file__).parents[2] / "docs" / "images" / "playground.png", full_page=True)
 
@@ -126,11 +130,11 @@ def test_white_space_reaches_the_completer_byte_for_byte(tab: Page, serve: Serve
     tab.goto(serve(completer))
     fill_in(tab)
     wait_for_fact(tab, "stopped by itself")
-    tab.get_by_role("tab", name="Go on").click()
+    tab.get_by_role("tab", name="Continue").click()
     tab.get_by_label("Text to go on from").fill("\tif x:\n\n  ")
     tab.click("#ask-text")
     tab.locator("#answers .context", has_text="if x:").first.wait_for()
-    tab.get_by_role("tab", name="Ask").click()
+    tab.get_by_role("tab", name="Instruction").click()
     tab.get_by_label("What is to be done").fill(" Rename x. \n")
     tab.get_by_label("The code it is about").fill("\n\tx = 1  \n")
     tab.click("#ask-instruct")
@@ -192,7 +196,7 @@ def test_settings_explain_themselves_and_reach_the_completer(tab: Page, serve: S
     assert "the same answer each time" in tab.inner_text("#settings")
     fill_in(tab)
     wait_for_fact(tab, "ran into the limit")
-    assert completer.asked[0][1] == Sampling(max_new_tokens=3, temperature=0.7, top_p=0.5, seed=11)
+    assert completer.asked[0][1] == Sampling(max_new_tokens=3, temperature=0.7, top_p=0.5, seed=11, others=OTHERS)
 
 
 def test_what_can_not_be_answered_is_said_in_words(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
@@ -213,7 +217,7 @@ def test_the_page_never_scrolls_sideways(tab: Page, serve: Serve, completer: Fak
     tab.goto(serve(completer, holes=HOLES))
     fill_in(tab, prefix=long)
     wait_for_fact(tab, "ran into the limit", "base")
-    for name in ("Fill in the middle", "Go on", "Ask", "Held-out"):
+    for name in ("Fill in the middle", "Continue", "Instruction", "Held-out"):
         tab.get_by_role("tab", name=name).click()
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     heights = tab.eval_on_selector_all("#answers pre", "all => all.map(element => element.clientHeight)")

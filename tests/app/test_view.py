@@ -1,17 +1,31 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.view import Question, differences, notice, open_hole, panels, waiting
-from finetune.records import Answer, FimPrompt, InstructPrompt, TextPrompt
+from app.record import Question, Record, State
+from app.view import Look, differences, notice, open_hole, panels, waiting
+from finetune.records import Answer, FimPrompt, InstructPrompt, Sampling, TextPrompt, Token
 
 PLAIN = Question(TextPrompt("x = "))
 
 
+def shown(answers: Sequence[Answer], question: Question, *, state: State, look: Look = "Differences") -> str:
+    return panels(Record(question, Sampling(), answers, state, "2026-01-02T03:04:05Z"), look)
+
+
 def answer(text: str, arm: str = "base", *, stopped: bool = True, finished: bool = True, tokens: int = 4) -> Answer:
     return Answer(arm, text, tokens, 0.5, stopped=stopped, finished=finished)
+
+
+def marks(html: str) -> list[str]:
+    """What is marked in the panels, not in the legend under them."""
+    return re.findall("<mark>(.*?)</mark>", html.split('<p class="legend">', maxsplit=1)[0])
 
 
 @given(st.text(alphabet="ab \n\t(", max_size=40), st.text(alphabet="ab \n\t(", max_size=40))
@@ -30,18 +44,18 @@ def test_only_the_changed_word_differs() -> None:
 
 def test_nothing_is_marked_while_answers_are_written() -> None:
     both = [answer("a", finished=False), answer("b", "tuned", finished=False)]
-    assert "<mark>" not in panels(both, PLAIN, state="running", first_s=None)
-    assert "<mark>b</mark>" in panels(both, PLAIN, state="cut", first_s=None)
+    assert "<mark>b" not in shown(both, PLAIN, state="running")
+    assert "<mark>b</mark>" in shown(both, PLAIN, state="cut")
 
 
 def test_every_further_adapter_is_compared_with_the_base() -> None:
     three = [answer("a"), answer("a", "tuned"), answer("b", "other")]
-    html = panels(three, PLAIN, state="ended", first_s=None)
-    assert html.count("<mark>") == 1 and "<mark>b</mark>" in html
+    html = shown(three, PLAIN, state="ended")
+    assert marks(html) == ["b"]
 
 
 def test_one_arm_alone_has_nothing_to_differ_from() -> None:
-    assert "<mark>" not in panels([answer("a")], PLAIN, state="ended", first_s=None)
+    assert marks(shown([answer("a")], PLAIN, state="ended")) == []
 
 
 @pytest.mark.parametrize(
@@ -54,21 +68,21 @@ def test_one_arm_alone_has_nothing_to_differ_from() -> None:
         (answer("x", stopped=True), "cut", "stopped by itself"),
     ],
 )
-def test_how_an_answer_ended_is_said(given: Answer, state: str, ending: str) -> None:
-    assert ending in panels([given], PLAIN, state=state, first_s=None)  # type: ignore[arg-type]
+def test_how_an_answer_ended_is_said(given: Answer, state: State, ending: str) -> None:
+    assert ending in shown([given], PLAIN, state=state)
 
 
 def test_no_speed_is_given_where_none_can_be_known() -> None:
-    assert "tokens/s" not in panels([Answer("base", "", 0, 0.0, stopped=False, finished=False)], PLAIN, state="running", first_s=None)
+    assert "tokens/s" not in shown([Answer("base", "", 0, 0.0, stopped=False, finished=False)], PLAIN, state="running")
 
 
 def test_an_empty_answer_is_said_to_be_empty() -> None:
-    assert "(nothing)" in panels([answer("", tokens=0)], PLAIN, state="ended", first_s=None)
+    assert "(nothing)" in shown([answer("", tokens=0)], PLAIN, state="ended")
 
 
 def test_the_nearest_lines_stand_around_an_answer() -> None:
     question = Question(FimPrompt("\n".join(f"before {n}" for n in range(9)) + "\n", "\n" + "\n".join(f"after {n}" for n in range(9))))
-    html = panels([answer("x")], question, state="ended", first_s=None)
+    html = shown([answer("x")], question, state="ended")
     assert "before 5\n" in html and "before 4" not in html
     assert "after 2" in html and "after 3" not in html
 
@@ -83,6 +97,34 @@ def test_a_hole_does_not_show_its_truth() -> None:
 def test_everything_from_outside_is_escaped() -> None:
     evil = "<i>&\"'"
     question = Question(FimPrompt(evil, evil), truth=evil, name=evil)
-    pages = [panels([answer(evil, evil)], question, state="ended", first_s=None), waiting([evil]), notice(evil), open_hole(question)]
-    pages.append(panels([answer("")], Question(InstructPrompt(evil, evil)), state="running", first_s=0.1))
+    pages = [shown([answer(evil, evil)], question, state="ended"), waiting([evil]), notice(evil), open_hole(question)]
+    pages.append(shown([answer("")], Question(InstructPrompt(evil, evil)), state="running"))
     assert all("<i>" not in page for page in pages)
+
+
+def test_with_a_known_truth_the_answer_is_marked_against_it() -> None:
+    question = Question(FimPrompt("a = ", "\n"), truth="one + two", name="f.py")
+    html = shown([answer("one + 2"), answer("one", "tuned")], question, state="ended")
+    assert "one + <mark>2</mark><del>two</del>" in html
+    assert "one<del> + two</del>" in html
+    assert "struck out" in html.split('<p class="legend">')[1]
+
+
+SURE, DOUBTFUL = Token("\n  x", 0.95, [("\n  x", 0.95)]), Token("<b>", 0.1234, [("y", 0.4), ("<b>", 0.1234)])
+STOP = Token("<|endoftext|>", 0.5, [("<|endoftext|>", 0.5)], stop=True)
+
+
+def test_chances_stand_as_numbers_beside_their_tokens_and_in_a_table() -> None:
+    given = replace(answer("\n  x<b>"), said=(SURE, DOUBTFUL, STOP))
+    html = shown([given], PLAIN, state="ended", look="Probabilities")
+    body, table = html.split("<details")
+    assert 'class="token sure" title' in body and "data-chance" in body and 'data-chance="12%"' in body
+    assert "endoftext" not in body, "a stop token is no part of the answer"
+    for cell in ("95.0 %", "12.3 %", "&lt;|endoftext|&gt; (stop)", "↵␣␣x", "y</code> 40.0 %"):
+        assert cell in table
+    assert "<b>" not in html and "below 30 %" in html.split('<p class="legend">')[1]
+
+
+def test_while_an_answer_grows_no_chances_are_shown() -> None:
+    given = replace(answer("x", finished=False), said=(SURE,))
+    assert "<details" not in shown([given], PLAIN, state="running", look="Probabilities")

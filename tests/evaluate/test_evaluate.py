@@ -21,10 +21,10 @@ from finetune.tasks import Hole
 METRICS = {"exact_match", "edit_similarity", "first_line_match", "bits_per_byte", "stops_correctly"}
 
 
-def rendered(evaluation: Evaluation) -> str:
+def rendered(evaluation: Evaluation, *, columns: int = 160) -> str:
     from rich.console import Console
 
-    console = Console(width=160)
+    console = Console(width=columns)
     with console.capture() as captured:
         console.print(table(evaluation))
     return captured.get()
@@ -163,12 +163,14 @@ def test_the_table_says_in_words_what_is_shown_and_what_is_missing(tmp_path: Pat
     text = rendered(evaluation)
     for words in (
         "all holes (4 line, 1 block) of 3 held-out files",
-        "0.100 (0.000 to 0.200)",
-        "+0.150 (+0.100 to +0.200)",
+        "0.000 to 0.200",
+        "+0.150",
+        "+0.100 to +0.200",
         "better",
         "worse",
         "no difference shown",
-        "bits_per_byte (lower is better)",
+        "bits_per_byte",
+        "lower is better",
         "unscored: 3 (first_line_match: the true first line is blank)",
         "Of 100 holes of each kind asked for, the held-out files have 4 line, 1 block.",
         "The block holes come from one file",
@@ -177,6 +179,23 @@ def test_the_table_says_in_words_what_is_shown_and_what_is_missing(tmp_path: Pat
     assert figure(evaluation).startswith(b"\x89PNG")
     (tmp_path / "report.json").write_text(json.dumps(to_json(evaluation)))
     assert read_report(tmp_path / "report.json") == evaluation
+
+
+def test_a_terminal_of_80_columns_shows_every_name_and_number_whole() -> None:
+    """The widest numbers there are, and a metric that not every hole has a score for."""
+    wide = Comparison(Estimate(10.125, 9.125, 11.25, 150), Estimate(8.5, 7.5, 9.5, 150), Estimate(-1.625, -2.5, -0.5, 150), "lower")
+    unclear = Comparison(Estimate(0.5, 0.25, 0.75, 147), Estimate(0.5, 0.25, 0.75, 147), Estimate(0.0, -0.125, 0.125, 147))
+    metrics = {name: wide if name == "bits_per_byte" else unclear for name in METRICS}
+    evaluation = Evaluation(metrics=metrics, kinds={"arguments": metrics}, holes={"arguments": 150}, files=3)
+    text = rendered(evaluation, columns=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    words = text.split()
+    assert all(words.count(name) == 2 for name in METRICS), "once for all holes, once for those of one kind"
+    assert {"10.125", "8.500", "-1.625", "+0.000", "11.250", "-2.500", "+0.125"} <= set(words)
+    assert "of 147 holes" in text
+    assert "9.125 to 11.250" in text
+    assert "-0.125 to +0.125" in text
 
 
 def test_a_score_that_one_arm_lacks_is_counted_and_left_out_of_both(trained_run: Any) -> None:

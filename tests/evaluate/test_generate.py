@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,12 @@ def plain_greedy(model: PeftModel, adapter: str, encoder: Encoder, prompt: Promp
     return new
 
 
+def costs(completer: BatchCompleter, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Sequence[float]]:
+    """The nats of each continuation after its prompt, one per arm."""
+    filled = dict(completer.fill(prompts, continuations, Sampling(max_new_tokens=1)))
+    return [filled[index].nats for index in range(len(prompts))]
+
+
 def texts(answers: Sequence[Answer]) -> list[str]:
     return [answer.text for answer in answers]
 
@@ -75,7 +82,7 @@ def test_costs_are_those_of_a_forward_pass_without_a_cache(attach: Any, encoder:
     model = attach(quantization)
     completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
     continuations = ["a + b", "=" * 70, "{", "return self"]
-    for prompt, text, found in zip(PROMPTS, continuations, completer.costs(PROMPTS, continuations), strict=True):
+    for prompt, text, found in zip(PROMPTS, continuations, costs(completer, PROMPTS, continuations), strict=True):
         prompt_ids, ids = encode_prompt(prompt, encoder), encoder.text(text)
         for adapter, nats in zip(("__base__", "default"), found, strict=True):
             log_chances = plain_logits(model, [adapter], prompt_ids + ids).log_softmax(-1)
@@ -87,8 +94,27 @@ def test_filling_gives_the_same_answers_and_costs_as_asking_for_each(completer: 
     truths = ["a + b", "y", "\n", "pass"]
     filled = dict(completer.fill(PROMPTS, truths, GREEDY))
     assert [texts(filled[i].answers) for i in range(4)] == [texts(answers) for answers in completer.complete(PROMPTS, GREEDY)]
-    for index, nats in enumerate(completer.costs(PROMPTS, truths)):
-        assert filled[index].nats == pytest.approx(nats, rel=1e-4)
+    for index, (prompt, truth) in enumerate(zip(PROMPTS, truths, strict=True)):
+        assert filled[index].nats == pytest.approx(costs(completer, [prompt], [truth])[0], rel=1e-4)
+
+
+def test_an_answers_time_counts_the_prompt_and_not_what_the_truth_costs(attach: Any, encoder: Encoder, monkeypatch: Any) -> None:
+    """A clock that moves by a second for each token a row reads: the prompt, then the new tokens one by one."""
+    model, now = attach(), 0.0
+
+    def tick(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        nonlocal now
+        now += inputs["input_ids"].shape[1]
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    model.register_forward_pre_hook(tick, with_kwargs=True)
+    completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
+    prompt = PROMPTS[0]
+    read = len(encode_prompt(prompt, encoder))
+    ((_, filled),) = completer.fill([prompt], ["a + b and much more"], GREEDY)
+    for answer in [*completer.complete([prompt], GREEDY)[0], *[*completer.stream(prompt, GREEDY)][-1], *filled.answers]:
+        assert answer.first_s == read
+        assert answer.seconds == read + answer.tokens - (0 if answer.stopped else 1)
 
 
 def test_a_stream_grows_and_ends_in_the_finished_answer(completer: BatchCompleter) -> None:
@@ -99,6 +125,62 @@ def test_a_stream_grows_and_ends_in_the_finished_answer(completer: BatchComplete
     assert not all(answer.finished for answer in seen[0])
     assert texts(seen[-1]) == texts(completer.complete([PROMPTS[0]], GREEDY)[0])
     assert [answer.arm for answer in seen[-1]] == [*completer.arms] == ["base", "tuned"]
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_the_chance_of_each_token_is_that_of_a_pass_without_a_cache(attach: Any, encoder: Encoder, quantization: str) -> None:
+    """The pieces join to the answer, whatever it was drawn with; the likeliest come first; a stop token goes by its name."""
+    model = attach(quantization)
+    completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
+    near = 2e-2 if quantization == "nf4" else 1e-4
+    for sampling in (replace(GREEDY, others=3), replace(GREEDY, others=3, temperature=1.3, top_p=0.9, seed=5)):
+        for prompt in PROMPTS:
+            (*_, last) = completer.stream(prompt, sampling)
+            for adapter, answer in zip(("__base__", "default"), last, strict=True):
+                assert "".join(token.text for token in answer.said if not token.stop) == answer.text
+                assert len(answer.said) == answer.tokens + answer.stopped
+                ids = encode_prompt(prompt, encoder)
+                for token in answer.said[:3]:
+                    # A byte alone: the first of a character has no text yet, and is skipped over by none of the prompts here.
+                    chances = plain_logits(model, [adapter], ids)[-1].softmax(-1)
+                    best = chances.topk(3)
+                    assert [share for _, share in token.others] == pytest.approx(best.values.tolist(), rel=near)
+                    if sampling.temperature == 0:
+                        assert token.chance == token.others[0][1]
+                    candidates = [i for i in range(len(chances)) if float(chances[i]) == pytest.approx(token.chance, rel=near)]
+                    said = [i for i in candidates if encoder.decode([i]) == token.text]
+                    if len(said) != 1:
+                        break  # half a character: which byte it was is not told by its text
+                    ids.append(said[0])
+
+
+def test_no_chances_are_kept_unless_they_are_asked_for(completer: BatchCompleter) -> None:
+    assert all(answer.said == () for pair in completer.complete(PROMPTS, GREEDY) for answer in pair)
+
+
+def test_some_arms_say_alone_what_they_say_among_all(completer: BatchCompleter) -> None:
+    (*_, both) = completer.stream(PROMPTS[0], GREEDY)
+    for arms in (["tuned"], ["tuned", "base"]):
+        (*_, found) = completer.stream(PROMPTS[0], GREEDY, arms=arms)
+        assert [answer.arm for answer in found] == arms
+        assert {a.arm: a.text for a in found}.items() <= {a.arm: a.text for a in both}.items()
+    for wrong in ([], ["nobody"]):
+        with pytest.raises(EvaluateError, match="write some of base, tuned"):
+            next(iter(completer.stream(PROMPTS[0], GREEDY, arms=wrong)))
+
+
+def test_a_sentinel_in_a_prompt_stays_text(completer: BatchCompleter, encoder: Encoder) -> None:
+    sentinels = "".join(encoder.family.sentinels)
+    prompt = FimPrompt(f"x = '{sentinels}'\n", f"# {sentinels}\n")
+    ids = encode_prompt(prompt, encoder)
+    assert sum(token in encoder.sentinel_ids for token in ids) == 3, "prefix, suffix and middle: those of the template"
+    assert completer.complete([prompt], GREEDY)[0][0].finished
+
+
+def test_speed_leaves_out_the_reading_of_the_prompt() -> None:
+    answer = Answer("base", "abc", 3, 1.5, stopped=True, finished=True, first_s=1.0)
+    assert answer.speed == pytest.approx(3 / 0.5), "two more tokens and the stop token came in the half second after the first"
+    assert replace(answer, tokens=1, stopped=False).speed is None
 
 
 def test_closing_a_stream_stops_it_and_leaves_the_model_free(completer: BatchCompleter) -> None:
@@ -209,7 +291,7 @@ def test_a_model_without_adapters_answers_as_base_alone(attach: Any, encoder: En
     base = BatchCompleter(attach().unload(), encoder, {}, context_length=512)
     assert base.arms == ("base",)
     assert [a[0].text for a in base.complete(PROMPTS, GREEDY)] == [a[0].text for a in completer.complete(PROMPTS, GREEDY)]
-    assert all(math.isfinite(nats) for (nats,) in base.costs(PROMPTS, ["x"] * 4))
+    assert all(math.isfinite(nats) for (nats,) in costs(base, PROMPTS, ["x"] * 4))
 
 
 @pytest.mark.parametrize("architecture", ["GPTBigCode", "Qwen2", "GPT2"])

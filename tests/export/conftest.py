@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from finetune.exporters import MergeReport
 from finetune.records import IGNORED, PackedRow
 from finetune.run import Run
 
@@ -53,7 +54,7 @@ def trained_run(tiny_base: Path) -> TrainedRun:
         from finetune.run import open_run
 
         model = {"path": str(tiny_base), "dtype": "float32"} | sections.pop("model", {})
-        data = {"row_length": 64}
+        data = {"row_length": 64} | sections.pop("data", {})
         run = open_run(Recipe.model_validate({"name": "tried", "runs": str(runs), "model": model, "data": data, **sections}))
         with run.step("build"):
             write_rows(packed_rows(2, seed=0), run.data / "train", vocabulary_size=320)
@@ -70,3 +71,36 @@ def trained_run(tiny_base: Path) -> TrainedRun:
         return run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def plain(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, MergeReport]:
+    """A run in full precision, exported by default. Do not write into it."""
+    from finetune.export import export
+
+    run = trained_run(tmp_path_factory.mktemp("plain"))
+    return run, export(run.recipe)[0]
+
+
+@pytest.fixture(scope="session")
+def deployed_run(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on the embedded base whose held-out files are sources of ours, exported as base.gguf and adapter.gguf."""
+    pytest.importorskip("xllamacpp")
+    from finetune.data.store import write_heldout
+    from finetune.export import export
+    from finetune.records import Origin, SourceFile
+
+    run = trained_run(
+        tmp_path_factory.mktemp("deployed"),
+        model={"path": "demo"},
+        data={"row_length": 320},
+        evaluate={"holes": ["line", "span"], "items": 12, "max_new_tokens": 24},
+        export={"kind": "gguf_lora", "type": "f32", "verify_tokens": 24},
+    )
+    source = Path(__file__).parents[2] / "finetune"
+    files = [source / name for name in ("hashing.py", "files.py", "registry.py", "errors.py", "progress.py", "quiet.py")]
+    write_heldout(
+        [SourceFile(Origin("ours", "0" * 40, path.name), "Python", path.read_text()) for path in files], run.data / "heldout.jsonl"
+    )
+    export(run.recipe)
+    return run

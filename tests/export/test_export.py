@@ -6,41 +6,31 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from exported import Exported, folder_of, read, task
 from safetensors.torch import load_file, save_file
 
 from finetune.base import read_base
 from finetune.errors import ExportError
-from finetune.export import check_trained_on, export
+from finetune.export import export
 from finetune.export.tolerance import tolerance
 from finetune.export.tools import Workshop, require_room
-from finetune.export.verify import Task, measure
+from finetune.export.trained import check_trained_on
+from finetune.export.verify import measure
 from finetune.exporters import Merged, MergeReport, Tools
 from finetune.methods import BASE
 from finetune.recipe import ModelSection
 from finetune.run import Run
 
 TrainedRun = Callable[..., Run]
-Exported = tuple[Run, MergeReport]
-
-
-@pytest.fixture(scope="module")
-def plain(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    run = trained_run(tmp_path_factory.mktemp("plain"))
-    return run, export(run.recipe)
 
 
 @pytest.fixture(scope="module")
 def nf4(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    run = trained_run(tmp_path_factory.mktemp("nf4"), model={"quantization": "nf4"}, export={"kind": "merged", "compare_bases": True})
-    return run, export(run.recipe)
-
-
-def read(run: Run, name: str) -> Any:
-    return json.loads((run.export / name).read_text())
+    run = trained_run(tmp_path_factory.mktemp("nf4"), model={"quantization": "nf4"})
+    return run, export(run.recipe)[0]
 
 
 def test_the_report_holds_what_others_rely_on(plain: Exported) -> None:
@@ -53,14 +43,16 @@ def test_the_report_holds_what_others_rely_on(plain: Exported) -> None:
     assert report.loss.exported == pytest.approx(report.loss.adapter, abs=1e-3)
     assert abs(report.loss.base - report.loss.adapter) > 1e-3
     assert run.done("export")
+    in_one_place = json.loads((run.export / "merge_report.json").read_text())
+    assert in_one_place == {**written, "exports": {folder_of(run).name: written}}
 
 
 def test_the_folder_loads_in_transformers_unedited_and_says_the_same(plain: Exported) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     run, _ = plain
-    model = AutoModelForCausalLM.from_pretrained(run.export, local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(run.export, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder_of(run), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder_of(run), local_files_only=True)
     assert model.dtype == torch.bfloat16 and model.config.rope_parameters["rope_theta"] == 100000.0
     assert "Digits" in tokenizer.backend_tokenizer.to_str()
     assert model.generation_config.eos_token_id == [0, 6] and model.generation_config.pad_token_id == 4
@@ -75,16 +67,16 @@ def test_old_and_new_readers_find_the_same_keys(plain: Exported) -> None:
     assert config["sliding_window"] == 256 and "quantization_config" not in config
     tokenizer = read(run, "tokenizer_config.json")
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast" and "extra_special_tokens" not in tokenizer
-    assert (run.export / "tokenizer.json").read_bytes() == (Path(run.recipe.model.path) / "tokenizer.json").read_bytes()
+    assert (folder_of(run) / "tokenizer.json").read_bytes() == (Path(run.recipe.model.path) / "tokenizer.json").read_bytes()
 
 
 def test_everything_can_be_read_by_others_and_nothing_tells_where_it_was_made(plain: Exported) -> None:
     run, _ = plain
-    files = sorted(run.export.iterdir())
+    files = sorted(path for path in folder_of(run).rglob("*") if path.is_file())
     assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
     texts = [file.read_text() for file in files if file.suffix != ".safetensors"]
     assert not [text for text in texts if str(run.folder) in text or run.recipe.model.path in text]
-    tensors = load_file(run.export / "model.safetensors")
+    tensors = load_file(folder_of(run) / "model.safetensors")
     assert "lm_head.weight" not in tensors and "model.embed_tokens.weight" in tensors
     assert not [name for name in tensors if "lora" in name or "base_layer" in name]
     assert not [path for path in run.folder.iterdir() if path.name.startswith(".partial-")]
@@ -106,11 +98,11 @@ def test_the_other_base_is_measured_beside_it_and_is_further_away(nf4: Exported)
 
 def test_an_adapter_alone_travels_with_the_name_and_digest_of_its_base(trained_run: TrainedRun, tmp_path: Path) -> None:
     run = trained_run(tmp_path, export={"kind": "adapter"})
-    report = export(run.recipe)
+    (report,) = export(run.recipe)
     assert report.base == "none" and report.kl == 0 and report.top1 == 1 and report.greedy_equal == report.greedy_prompts == 4
     assert read(run, "adapter_config.json")["base_model_name_or_path"] == Path(run.recipe.model.path).name
     assert read(run, BASE)["digest"] == read(run, "merge_report.json")["model"]["digest"]
-    assert not (run.export / "model.safetensors").exists()
+    assert not (folder_of(run) / "model.safetensors").exists()
 
 
 class TooStrong(Merged):
@@ -123,34 +115,21 @@ class TooStrong(Merged):
 
 def test_a_wrong_merge_leaves_the_last_good_export_and_the_reason(trained_run: TrainedRun, tmp_path: Path) -> None:
     run = trained_run(tmp_path)
-    run.export.mkdir()
-    (run.export / "good").write_text("an earlier export")
+    folder_of(run).mkdir(parents=True)
+    (folder_of(run) / "good").write_text("an earlier export")
     with pytest.raises(ExportError, match=r"nats a token away from the adapter, \d+.\d% of what the adapter changes"):
-        export(run.recipe.model_copy(update={"export": TooStrong()}))
-    assert [path.name for path in run.export.iterdir()] == ["good"]
+        export(run.recipe.model_copy(update={"export": (TooStrong(),)}))
+    assert [str(path.relative_to(run.export)) for path in run.export.rglob("*")] == ["merged", "merged/good"]
     failed = json.loads((run.folder / "export_failed.json").read_text())
     assert failed["passed"] is False and failed["kl"] > failed["tolerance"] and "is allowed" in failed["reason"]
     assert not run.done("export") and not [path for path in run.folder.iterdir() if path.name.startswith(".partial-")]
-
-
-def task(run: Run, exported: Path, scratch: Path) -> Task:
-    return Task(
-        model=run.recipe.model,
-        adapter=run.adapter,
-        strength=1.0,
-        exported=exported,
-        form="merged",
-        data=run.data,
-        tokens=256,
-        scratch=scratch,
-    )
 
 
 @pytest.mark.parametrize("fault", ["nothing", "left out", "one layer left out", "another sign"])
 def test_what_is_not_the_adapter_is_beyond_tolerance(plain: Exported, tmp_path: Path, fault: str) -> None:
     run, _ = plain
     copy = tmp_path / "copy"
-    shutil.copytree(run.export, copy)
+    shutil.copytree(folder_of(run), copy)
     merged = {name: tensor.float() for name, tensor in load_file(copy / "model.safetensors").items()}
     base = load_file(Path(run.recipe.model.path) / "model.safetensors")
     match fault:
@@ -204,8 +183,37 @@ def test_an_adapter_of_another_base_is_refused(trained_run: TrainedRun, tiny_bas
         check_trained_on(run.adapter, read_base(ModelSection(path=str(other))))
 
 
+def test_terms_that_can_not_be_read_are_refused_before_anything_is_merged(trained_run: TrainedRun, tiny_base: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    run = trained_run(tmp_path / "runs", model={"path": str(base)})
+    (base / "LICENSE").write_bytes(b"caf\xe9")
+    before = run.manifest.read_bytes()
+    with pytest.raises(ExportError, match="LICENSE: no UTF-8 text"):
+        export(run.recipe)
+    assert not run.export.exists() and run.manifest.read_bytes() == before
+
+
+def test_a_merge_without_room_is_refused_before_anything_is_written(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained_run(tmp_path, model={"quantization": "nf4"})
+    size = (Path(run.recipe.model.path) / "model.safetensors").stat().st_size // 2  # bfloat16 of float32
+    usage = shutil.disk_usage(tmp_path)
+    # room for one merge and all beside it, and not for the other base's
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=(16 << 20) + 4 * 320 * 4096 + size * 3 // 2))
+    with pytest.raises(ExportError, match="GB needed; make room, .* or write export.compare_bases=false, which needs half of it"):
+        export(run.recipe)
+    assert not [path for path in run.export.rglob("*") if path.is_file()] and not run.done("export")
+    with Workshop(run, read_base(run.recipe.model)) as tools:
+        folder = tmp_path / "one"
+        folder.mkdir()
+        tools.merge(folder, Merged(compare_bases=False))
+        assert (folder / "model.safetensors").exists()
+
+
 def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="GB free, 1152921504.6 GB needed; make room, or write runs=FOLDER"):
+    with pytest.raises(ExportError, match="GB free, 1152921504.624 GB needed; make room, or write runs=FOLDER"):
         require_room(tmp_path, 1 << 60)
 
 

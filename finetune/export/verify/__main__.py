@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from finetune.errors import FinetuneError
-from finetune.export.verify import MEASURED, REFUSED, Task, measure
-from finetune.files import write_atomic
+from finetune.export.process import REFUSED
+from finetune.export.verify import MEASURED, Task, measure
+from finetune.files import disk_fault, write_atomic
 
 
 def main(path: Path) -> int:
@@ -16,9 +17,17 @@ def main(path: Path) -> int:
     try:
         write_atomic(task.scratch / MEASURED, measure(task).model_dump_json())
     except FinetuneError as error:
-        write_atomic(task.scratch / REFUSED, str(error))
-        return 2
+        return _refused(task, str(error))
+    except OSError as error:
+        if (fault := disk_fault(error)) is None:
+            raise
+        return _refused(task, fault)
     return 0
+
+
+def _refused(task: Task, message: str) -> int:
+    write_atomic(task.scratch / REFUSED, message)
+    return 2
 
 
 if __name__ == "__main__":

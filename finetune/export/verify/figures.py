@@ -6,7 +6,7 @@ Shapes: T tokens of a row, V vocabulary, N learnt tokens of a row. Logits are fl
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -40,19 +40,30 @@ class Rows(NamedTuple):
     side: Literal["valid", "train"]
 
 
-def take_rows(data: Path, *, tokens: int) -> Rows:
-    """Rows spread over the held-out ones, over the training rows where nothing was held out; `tokens` at most, one row at least."""
+def take_rows(data: Path, *, tokens: int, least: int = 1) -> Rows:
+    """Rows spread over the held-out ones, over the training rows where nothing was held out; `tokens` at most, but `least` rows."""
     side: Literal["valid", "train"]
     for side in ("valid", "train"):
         folder = data / side
         dataset: Any = read_rows(folder) if folder.is_dir() else []
         if len(dataset) > 0:
-            count = min(len(dataset), max(1, tokens // len(dataset[0]["input_ids"])))
+            count = min(len(dataset), max(least, tokens // len(dataset[0]["input_ids"])))
             picked = (dataset[index * len(dataset) // count] for index in range(count))
             rows = [row for row in (_row(**columns) for columns in picked) if len(row.learnt)]
             if rows:
                 return Rows(rows, side)
     raise ExportError(f"{data}: no row with a learnt token to compare on; type: finetune build RECIPE")
+
+
+def within(rows: Sequence[Row], *, tokens: int, context: int) -> list[Row]:
+    """The rows with `tokens` learnt tokens at most, evenly spread, none further than `context` from its sample's beginning."""
+    near = [(row.position_ids[0, row.predicted_at] < context).nonzero().flatten() for row in rows]
+    step = max(1, -(-sum(len(kept) for kept in near) // tokens))
+    thinned = [
+        replace(row, predicted_at=row.predicted_at[kept[::step]], learnt=row.learnt[kept[::step]])
+        for row, kept in zip(rows, near, strict=True)
+    ]
+    return [row for row in thinned if len(row.learnt)]
 
 
 def _row(*, input_ids: Sequence[int], learnt: Sequence[bool], position_ids: Sequence[int]) -> Row:
@@ -138,6 +149,18 @@ class After(NamedTuple):
     same: int
     largest: float
     loss: float
+
+
+class Exported(NamedTuple):
+    """What an export gave: its figures, its greedy answers (shorter where it stopped), the number format it computed in.
+
+    `infill`: its server writes the prompts of fill-in-the-middle as training did.
+    """
+
+    after: After
+    says: list[list[int]]
+    number_format: str
+    infill: bool = False
 
 
 def compare(model: nn.Module, rows: Iterable[Row], spool: np.ndarray) -> After:

@@ -1,0 +1,1 @@
+"""What answers in an editor: the engines that serve an export, and the settings of the clients that ask them."""

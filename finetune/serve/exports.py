@@ -1,0 +1,49 @@
+"""The exports of a run that hold the adapter it has now."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.deploy.settings import REPORT
+from finetune.errors import ExportError
+from finetune.methods import WEIGHTS
+from finetune.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One folder of run/export; `context`: the tokens within which it answers as the adapter does."""
+
+    folder: Path
+    form: str
+    context: int
+
+
+def exports_of(run: Run, name: str = "") -> list[Exported]:
+    """Those of the adapter that lies in the run, by name; `name` picks one. Raises ExportError when that one is absent or stale."""
+    run.require("train", error=ExportError)
+    with (run.adapter / WEIGHTS).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    found, stale = [], []
+    for path in sorted(run.export.glob(f"*/{REPORT}")):
+        report: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if path.parent.name.startswith("."):
+            continue
+        if report["adapter_digest"] != digest:
+            stale.append(path.parent.name)
+            continue
+        context = report.get("gguf", {}).get("context", 2048)
+        found.append(Exported(path.parent, report["form"], context))
+    if not name:
+        return found
+    if name in stale:
+        raise ExportError(f"{run.export / name}: made from an adapter that was trained anew since; type: finetune export {run.folder}")
+    if name not in {one.folder.name for one in found}:
+        names = ", ".join(one.folder.name for one in found) or "none"
+        raise ExportError(f"--export {name}: {run.export} holds {names}; type: finetune export {run.folder} export=gguf_lora")
+    return [one for one in found if one.folder.name == name]

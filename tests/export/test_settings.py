@@ -1,0 +1,99 @@
+"""Settings of editors and runtimes: the prompt of training in each client's own words, for every family."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from finetune.data.render import Encoder, encode_prompt
+from finetune.deploy.settings import Served, editor_settings, modelfile, stop_words, tabby_model, template, vllm_arguments
+from finetune.families import FAMILIES, Family, plain_family
+from finetune.records import FimPrompt
+
+FIM = [family for family in FAMILIES if family.fim is not None]
+PREFIX, SUFFIX = "def f(x):\n    ", "\n    return x\n"
+
+
+def served(family: Family, **changes: object) -> dict[str, str]:
+    return editor_settings(Served(name="tuned", url="http://127.0.0.1:8012", family=family, context=4096, **changes))  # type: ignore[arg-type]
+
+
+def filled(text: str, prefix: str, suffix: str) -> str:
+    """The template as its client fills it."""
+    return text.replace(prefix, PREFIX).replace(suffix, SUFFIX)
+
+
+@pytest.mark.parametrize("family", FIM, ids=lambda family: family.name)
+def test_every_template_is_the_prompt_that_training_wrote(family: Family, byte_tokenizer) -> None:  # type: ignore[no-untyped-def]
+    encoder = Encoder(byte_tokenizer(family.sentinels) / "tokenizer.json", family)
+    wanted = encoder.decode(encode_prompt(FimPrompt(PREFIX, SUFFIX), encoder))
+    files = served(family)
+    model = yaml.safe_load(files["continue.yaml"])["models"][0]
+    tabby = tomllib.loads(files["tabby-config.toml"])["model"]["completion"]["http"]
+    ollama = re.search(
+        r'"""\{\{ if .Suffix \}\}(.*)\{\{ else \}\}\{\{ .Prompt \}\}\{\{ end \}\}"""', modelfile(family, context=8, adapter=False)
+    )
+    llm = json.loads(files["llm-vscode.json"])
+    assert ollama is not None
+    assert template(family, PREFIX, SUFFIX) == wanted
+    assert filled(model["promptTemplates"]["autocomplete"], "{{{prefix}}}", "{{{suffix}}}") == wanted
+    assert filled(tabby["prompt_template"], "{prefix}", "{suffix}") == wanted
+    assert filled(json.loads(tabby_model(family))["prompt_template"], "{prefix}", "{suffix}") == wanted
+    assert filled(ollama[1], "{{ .Prompt }}", "{{ .Suffix }}") == wanted
+    assert f"{llm['llm.fim.prefix']}{PREFIX}{llm['llm.fim.suffix']}{SUFFIX}{llm['llm.fim.middle']}" == wanted
+
+
+@pytest.mark.parametrize("family", FIM, ids=lambda family: family.name)
+def test_every_stop_token_is_in_every_list(family: Family) -> None:
+    files = served(family)
+    lists = [
+        yaml.safe_load(files["continue.yaml"])["models"][0]["defaultCompletionOptions"]["stop"],
+        json.loads(files["llm-vscode.json"])["llm.requestBody"]["stop"],
+        re.findall(r'^PARAMETER stop "(.*)"$', modelfile(family, context=8, adapter=True), re.MULTILINE),
+    ]
+    assert lists == [stop_words(family)] * 3
+    assert set(family.stop) <= set(stop_words(family)) and (family.file_sep is None or family.file_sep in stop_words(family))
+
+
+def test_a_model_that_can_not_fill_in_gets_completion_alone() -> None:
+    files = served(plain_family("</s>"))
+    assert sorted(files) == ["continue.yaml", "tabby-config.toml"]
+    assert yaml.safe_load(files["continue.yaml"])["models"][0]["promptTemplates"]["autocomplete"] == "{{{prefix}}}"
+    assert 'TEMPLATE """{{ .Prompt }}"""' in modelfile(plain_family("</s>"), context=8, adapter=False)
+    assert json.loads(tabby_model(plain_family("</s>"))) == {}
+
+
+def test_a_server_whose_infill_differs_is_not_offered_to_clients_that_ask_for_it() -> None:
+    assert {"llama.vim", "llama.vscode.json"} & served(FIM[0]).keys()
+    assert not {"llama.vim", "llama.vscode.json"} & served(FIM[0], infill=False).keys()
+
+
+def test_a_key_reaches_the_clients_that_send_one() -> None:
+    files = served(FIM[0], key="it's secret")
+    assert "'api_key': 'it''s secret'" in files["llama.vim"]
+    assert yaml.safe_load(files["continue.yaml"])["models"][0]["apiKey"] == "it's secret"
+    assert tomllib.loads(files["tabby-config.toml"])["model"]["completion"]["http"]["api_key"] == "it's secret"
+    assert not [name for name, text in served(FIM[0]).items() if "secret" in text]
+
+
+def test_ollamas_file_names_the_files_beside_it() -> None:
+    text = modelfile(FIM[0], context=4096, adapter=True)
+    assert text.startswith("FROM ./model.gguf\nADAPTER ./adapter.gguf\nTEMPLATE") and "PARAMETER num_ctx 4096\n" in text
+    assert 'PARAMETER stop "<file_sep>"\n' in text
+
+
+def test_vllm_serves_base_and_adapter_from_one_process() -> None:
+    words = vllm_arguments("tuned", folder="here", base="bigcode/starcoder2-3b", context=16384, rank=20)
+    assert words[:3] == ["vllm", "serve", "bigcode/starcoder2-3b"] and "--enable-lora" in words
+    assert words[words.index("--max-lora-rank") + 1] == "32" and words[-2:] == ["--lora-modules", "tuned=here"]
+    assert vllm_arguments("tuned", folder="here", base=None, context=16384, rank=0)[:5] == [
+        "vllm",
+        "serve",
+        "here",
+        "--served-model-name",
+        "tuned",
+    ]
