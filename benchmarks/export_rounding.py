@@ -32,7 +32,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 options = {"kind": "merged", "dtype": dtype, "merge_base": into, "tolerance": 100.0, "verify_tokens": 8 * ROW}
                 run = random_run(Path(folder), quantization, size, options)
-                found = export(run.recipe)
+                (found,) = export(run.recipe)
             print(
                 f"{quantization:12}  {into:11}  {dtype:8}  {size:<7}  {found.kl:.2e}      {found.effect:.2e}    {found.top1:.4f}",
                 flush=True,

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 
 from finetune import __version__
+from finetune.catalogue import KINDS
 from finetune.commands import RECIPE_FREE, VERBS
 from finetune.errors import FinetuneError
+from finetune.files import disk_fault
+
+_ROAD = """from a repository to your editor:
+  finetune demo            all of it once, small, on the repository you are in
+  finetune build RECIPE    then train, evaluate, export, serve: the same RECIPE
+  python -m app runs/NAME  base and tuned side by side, in a browser
+
+RECIPE is a YAML file, or the folder of a run (runs/NAME). KEY=VALUE after it
+wins over what it says. Every key with its default: finetune list recipe.
+Options of a verb: finetune VERB --help."""
+_RECIPE = "a recipe (YAML), or the folder of a run"
+_RECIPE_OF = {"demo": "another recipe (YAML) than the demo's own"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,11 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FinetuneError as error:
         print(f"finetune {options.verb}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has seen enough: finetune list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (fault := disk_fault(error)) is None:
             raise
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"finetune {options.verb}: the disk is full{place}; free some room and type the same again", file=sys.stderr)
+        print(f"finetune {options.verb}: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"finetune {options.verb}: stopped; type the same again to go on", file=sys.stderr)
@@ -44,6 +59,13 @@ def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
 def whole_number(text: str) -> int:
     number = int(text)
     if number < 0:
@@ -52,31 +74,80 @@ def whole_number(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="finetune", description="From private repositories to an adapter proven on them.")
+    parser = argparse.ArgumentParser(
+        prog="finetune",
+        description="From private repositories to an adapter that is proven on them.",
+        epilog=_ROAD,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"octotune {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, command in VERBS.items():
         help_text = inspect.getdoc(command) or ""
         verb = verbs.add_parser(name, help=help_text.splitlines()[0], description=help_text)
         if name == "list":
-            verb.add_argument("family", nargs="?", default="", help="filters, miners, methods, metrics, exporters or families")
+            verb.add_argument(
+                "kind", nargs="?", default="", metavar="KIND", help=f"one of {', '.join(KINDS)}; none: a line for each choice"
+            )
+        elif name == "why":
+            _why_options(verb)
         elif name not in RECIPE_FREE:
             count = "?" if name == "demo" else None
-            verb.add_argument("recipe", nargs=count, default="", help="a recipe (YAML) or the folder of a run")
-            verb.add_argument("overrides", nargs="*", metavar="key=value", help="for example adapter.r=32")
+            verb.add_argument("recipe", nargs=count, default="", metavar="RECIPE", help=_RECIPE_OF.get(name, _RECIPE))
+            verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="wins over the recipe, for example adapter.r=32")
         _own_options(name, verb)
     return parser
 
 
+def _why_options(verb: argparse.ArgumentParser) -> None:
+    verb.set_defaults(overrides=[])
+    verb.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
+    verb.add_argument("targets", nargs="*", metavar="PATH", help="a path, REPOSITORY:PATH, a pattern or a commit; none: reasons, counted")
+    verb.add_argument("--reason", default="", metavar="REASON", help="only what was left out for this reason")
+    verb.add_argument("-n", type=whole_number, default=20, metavar="N", help="how many to explain")
+
+
+def _plan_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--gpu", metavar="SIZE", help="plan for a GPU of this size, for example 24GiB, whatever this machine has")
+    verb.add_argument("--tokens-per-second", type=positive_number, metavar="N", help="a rate that you measured, for the hours")
+    verb.add_argument("--tflops", type=positive_number, metavar="N", help="the dense rate of your GPU in its number format, for the hours")
+    verb.add_argument("--utilisation", type=positive_number, metavar="SHARE", help="the share of --tflops that is reached")
+    verb.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+
 def _own_options(name: str, verb: argparse.ArgumentParser) -> None:
     if name == "build":
-        verb.add_argument("--show", type=whole_number, default=0, metavar="N", help="print N samples with the learnt tokens marked")
+        verb.add_argument(
+            "--show",
+            type=whole_number,
+            default=0,
+            metavar="N",
+            help="print the first N samples of each side, with the learnt tokens marked",
+        )
+        verb.add_argument("--export", action="append", metavar="FORMAT", help="write it for another trainer too: finetune list formats")
+    if name == "plan":
+        _plan_options(verb)
     if name == "train":
         verb.add_argument("--dry-run", action="store_true", help="print the resolved recipe and the plan, train nothing")
     if name == "compare":
-        verb.add_argument("-n", type=whole_number, default=5, help="held-out holes to show")
+        verb.add_argument("-n", type=whole_number, default=5, metavar="N", help="held-out holes to show (default: %(default)s)")
+    if name == "serve":
+        _serve_options(verb)
     if name == "demo":
-        verb.add_argument("--repo", default="", metavar="PATH", help="the git repository to learn from")
+        verb.add_argument("--repo", default="", metavar="PATH", help="the git repository to learn from (default: the folder you stand in)")
+
+
+def _serve_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s); another asks for --api-key"
+    )
+    verb.add_argument("--port", type=whole_number, default=8012, metavar="N", help="default: %(default)s; 0: a free one, which is printed")
+    verb.add_argument("--api-key", default="", metavar="KEY", help="who does not send it is refused; also read from FINETUNE_API_KEY")
+    verb.add_argument("--engine", choices=("auto", "llama", "vllm"), default="auto", help="auto: vLLM where it is installed")
+    verb.add_argument("--export", default="", metavar="NAME", help="a folder in the run's export/; empty: the best there is")
+    verb.add_argument(
+        "--parallel", type=whole_number, default=1, metavar="N", help="requests answered at once, each with a context of its own"
+    )
 
 
 if __name__ == "__main__":

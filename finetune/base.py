@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from finetune.families import Family, find_family
 from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
+HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
 _BLOCK = 1 << 16
 
 
@@ -68,16 +70,29 @@ def locate(path: str, revision: str | None) -> Path:
         return DEMO
     if Path(path).is_dir():
         return Path(path).resolve()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(path, revision=revision, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError) as error:
+    cached = _in_hub_cache(path, revision or "main")
+    if cached is None:
         raise ModelError(
             f"model.path={path}: neither a folder nor a model in the local cache; write the folder that holds config.json, "
             "or fetch it once on a machine with a network (hf download ORGANISATION/MODEL) and copy the folder here"
-        ) from error
+        )
+    return cached
+
+
+def _in_hub_cache(name: str, revision: str) -> Path | None:
+    """A model's folder in the hub's cache on this machine.
+
+    Read here, for importing the hub's client takes longer than the whole check of a recipe.
+    """
+    from huggingface_hub import constants
+
+    if not HUB_ID.fullmatch(name):
+        return None
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    named = folder / "refs" / revision
+    commit = named.read_text(encoding="ascii").strip() if named.is_file() else revision
+    snapshot = folder / "snapshots" / commit
+    return snapshot if snapshot.is_dir() else None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -90,9 +105,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _ids(folder: Path, tokenizer: dict[str, Any]) -> dict[str, int]:
     """Every token of tokenizer.json and its id."""
-    vocabulary = tokenizer.get("model", {}).get("vocab")
-    if not isinstance(vocabulary, dict) or not vocabulary:
-        raise ModelError(f"{folder}/tokenizer.json: no vocabulary of byte-level BPE in it; write model.path of a model for code")
+    model = tokenizer.get("model", {})
+    vocabulary, kind = model.get("vocab"), model.get("type", "BPE")
+    if kind != "BPE" or not isinstance(vocabulary, dict) or not vocabulary:
+        raise ModelError(
+            f"{folder}/tokenizer.json: no vocabulary of byte-level BPE in it, found {kind}; write model.path of a model for code"
+        )
     added: dict[str, int] = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
     return vocabulary | added
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from finetune.base import BaseFolder, read_base
-from finetune.data.miners.fim import Fim
+from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe
 
@@ -30,6 +31,7 @@ def summary(recipe: Recipe) -> str:
         f"  base      {base.name} (family {base.family.name}, {base.vocabulary_size} tokens, context {base.context_length})",
         f"  data      {repositories}; {miners}; rows of {recipe.data.row_length} tokens",
         f"  adapter   {recipe.adapter.kind} on {_weights(recipe)}",
+        f"  export    {_exports(recipe)}",
         f"  run       {Path(recipe.runs) / recipe.name}",
     ]
     return "\n".join(lines)
@@ -39,19 +41,23 @@ def _weights(recipe: Recipe) -> str:
     return "unquantised weights" if recipe.model.quantization == "none" else f"{recipe.model.quantization} weights"
 
 
+def _exports(recipe: Recipe) -> str:
+    forms = ", ".join(exporter.name for exporter in recipe.export)
+    return forms if recipe.adapter.merges else f"{forms}: a {recipe.adapter.kind} adapter can not be merged into the weights"
+
+
 def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
-    if base.context_length is not None and recipe.data.row_length > base.context_length:
+    yield from _adapter_faults(recipe)
+    yield from tracker_faults(recipe)
+    if base.context_length is not None and recipe.data.row_length > base.context_length - recipe.adapter.prompt_tokens:
+        taken = recipe.adapter.prompt_tokens
+        own = f", of which {recipe.adapter.kind} takes {taken} for itself" if taken else ""
         yield (
-            f"data.row_length: found {recipe.data.row_length}, but {base.name} reads at most {base.context_length} tokens; "
-            f"write data.row_length={base.context_length} or less"
+            f"data.row_length: found {recipe.data.row_length}, but {base.name} reads at most {base.context_length} tokens{own}; "
+            f"write data.row_length={base.context_length - taken} or less"
         )
-    if base.family.fim is None:
-        for index, miner in enumerate(recipe.data.miners):
-            if isinstance(miner, Fim) and miner.rate > 0:
-                yield (
-                    f"data.miners.{index}.rate: found {miner.rate}, but {base.name} has no fill-in-the-middle tokens; "
-                    f"write data.miners.{index}={{kind: fim, rate: 0}} for plain text, or choose a base model with them"
-                )
+    yield from _miner_faults(recipe, base)
+    yield from _share_faults(recipe)
     if not recipe.data.miners:
         yield "data.miners: found none; write for example data.miners=[fim, commits]"
     if base.context_length is not None and recipe.evaluate.max_new_tokens >= base.context_length:
@@ -63,3 +69,73 @@ def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
         yield "evaluate.holes: found none; write for example evaluate.holes=[line, span, block]"
     if not recipe.evaluate.metrics:
         yield "evaluate.metrics: found none; leave the key out for all of them"
+
+
+def tracker_faults(recipe: Recipe) -> Iterator[str]:
+    """Trackers that are asked for and not installed."""
+    missing = [name for name in recipe.train.report_to if find_spec(name) is None]
+    if missing:
+        yield f"train.report_to: {', '.join(missing)} is not installed; type: pip install {' '.join(missing)}, or leave it out"
+
+
+def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
+    """What the base's tokens do not allow."""
+    for index, miner in enumerate(recipe.data.miners):
+        if isinstance(miner, Fim) and miner.rate > 0 and base.family.fim is None:
+            yield (
+                f"data.miners.{index}.rate: found {miner.rate}, but {base.name} has no fill-in-the-middle tokens; "
+                f"write data.miners.{index}={{kind: fim, rate: 0}} for plain text, or choose a base model with them"
+            )
+        if isinstance(miner, ChangeMiner) and miner.form == "sentinels" and base.family.commit is None:
+            yield (
+                f"data.miners.{index}.form: found sentinels, but {base.name} (family {base.family.name}) has no tokens for commits; "
+                f"write data.miners.{index}={{kind: {miner.kind}, form: text}}, or form: lines, or choose a base model of starcoder"
+            )
+        if isinstance(miner, Jsonl) and not Path(miner.path).expanduser().is_file():
+            yield f"data.miners.{index}.path: found {miner.path}, which is no file; write the path of a JSONL file of conversations"
+        if isinstance(miner, Repository) and base.family.repository is None:
+            yield (
+                f"data.miners.{index}: found repository, but {base.name} (family {base.family.name}) has no tokens for files side by side; "
+                f"write data.miners.{index}=fim, or choose a base model of starcoder2 or qwen2.5-coder"
+            )
+
+
+def _share_faults(recipe: Recipe) -> Iterator[str]:
+    """What is mixed in must leave room for the repositories."""
+    share = sum(miner.share for miner in recipe.data.miners if isinstance(miner, Jsonl))
+    if share >= 1:
+        yield f"data.miners: found jsonl with shares of {share:g} together, which leaves nothing to the repositories; write less than 1"
+
+
+def _adapter_faults(recipe: Recipe) -> Iterator[str]:
+    """What the method can not do, read off its class."""
+    method = recipe.adapter
+    if method.refused:
+        yield f"adapter={method.kind}: {method.refused}"
+        return
+    if recipe.data.packing and not method.packs:
+        yield (
+            f"adapter={method.kind}: found data.packing=true, but this method would mix the samples that share a row; "
+            "write data.packing=false"
+        )
+    if recipe.train.gradient_checkpointing and not method.checkpoints:
+        yield (
+            f"adapter={method.kind}: found train.gradient_checkpointing=true, which drops the keys and values that this method learns; "
+            "write train.gradient_checkpointing=false"
+        )
+    if recipe.model.quantization != "none" and not method.trains_quantised:
+        yield (
+            f"adapter={method.kind}: found model.quantization={recipe.model.quantization}, on which this method does not train; "
+            "write model.quantization=none, or adapter=lora"
+        )
+    if unmergeable := [exporter.kind for exporter in recipe.export if exporter.merges and not method.merges]:
+        yield (
+            f"export: found {unmergeable[0]}, but a {method.kind} adapter can not be merged into the weights; "
+            "write export=adapter to ship it beside its base model"
+        )
+    elif any(exporter.sums for exporter in recipe.export) and not method.sums:
+        name = "lora with dora" if method.kind == "lora" else method.kind
+        yield (
+            f"export: found strength or adapters, but what {name} learns is not a plain sum that can be scaled and added; "
+            "write export.strength=1 and no export.adapters"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,10 +24,10 @@ def check(options: Namespace) -> None:
 
 
 def list_(options: Namespace) -> None:
-    """What a recipe can choose from: filters, miners, methods, metrics, exporters, families; with options and defaults."""
+    """What a recipe can choose from, a line each; one kind of it with its options; or every key of a recipe."""
     from finetune.catalogue import catalogue
 
-    _say(catalogue(options.family))
+    _say(catalogue(options.kind))
 
 
 def doctor(_: Namespace) -> None:
@@ -41,17 +42,28 @@ def build(options: Namespace) -> None:
     from finetune.data import build as module
     from finetune.data.show import show
 
+    if options.export:
+        options.overrides = [*options.overrides, f"data.exports=[{', '.join(options.export)}]"]
     recipe = _recipe(options)
     _say(module.table(module.build(recipe)))
     if options.show:
         _say(show(open_run(recipe), options.show))
 
 
+def why(options: Namespace) -> None:
+    """What became of a file or a commit in a build: kept or left out, for what reason, by which numbers."""
+    from finetune.data import why as module
+
+    _say(module.why(run_of(_recipe(options)), options.targets, reason=options.reason, limit=options.n))
+
+
 def plan(options: Namespace) -> None:
-    """Will it fit, and how long will it take (arithmetic, before anything is loaded)."""
+    """Will it fit, where, and how long will it take: a step on fake tensors, before anything is loaded."""
     from finetune import plan as module
 
-    _say(module.table(module.plan(_recipe(options))))
+    rate = module.Rate(options.tokens_per_second, options.tflops, options.utilisation or module.Rate().utilisation)
+    found = module.plan(_recipe(options), gpu=options.gpu, rate=rate)
+    _say(module.as_json(found) if options.json else module.table(found))
 
 
 def train(options: Namespace) -> None:
@@ -89,8 +101,18 @@ def export(options: Namespace) -> None:
     _say(module.table(module.export(_recipe(options))))
 
 
+def serve(options: Namespace) -> None:
+    """Answer editors from an export, with vLLM or llama.cpp, on this machine alone unless told otherwise; Ctrl+C ends it."""
+    from finetune import serve as module
+    from finetune.deploy.llama import Address
+
+    address = Address(options.host, options.port, options.api_key or os.environ.get("FINETUNE_API_KEY"))
+    how = module.Options(address, options.engine, options.export, options.parallel)
+    module.serve(run_of(_recipe(options)), how, say=_say)
+
+
 def sweep(options: Namespace) -> None:
-    """Run a product of overrides, all checked before the first one; goes on after a kill."""
+    """Run a product, a list or a search of overrides, all checked before the first; goes on after a kill; several processes share it."""
     from finetune import sweep as module
 
     _say(module.table(module.sweep(_recipe(options))))
@@ -141,10 +163,12 @@ VERBS: Mapping[str, Callable[[Namespace], None]] = {
     "check": check,
     "list": list_,
     "build": build,
+    "why": why,
     "plan": plan,
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
     "export": export,
+    "serve": serve,
     "sweep": sweep,
 }

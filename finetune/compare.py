@@ -8,15 +8,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from itertools import chain, islice, zip_longest
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from finetune.base import read_base
 from finetune.errors import EvaluateError
-from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
+from finetune.generate import holes_in_turn, open_completer
 from finetune.records import Answer, FimPrompt, InstructPrompt, Prompt, Sampling, TextPrompt
 from finetune.run import Run
-from finetune.tasks import Hole, prompt_of
+from finetune.tasks import prompt_of
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -36,7 +36,7 @@ def compare(run: Run, *, n: int = 3, prompt: Prompt | None = None) -> Group:
     if prompt is not None:
         (answers,) = open_completer([run]).complete([prompt], sampling)
         return Group(*_shown(_title(prompt), *_surroundings(prompt), answers, truth=None))
-    holes = _holes(run, n)
+    holes = holes_in_turn(run, read_base(run.recipe.model))[:n]
     completer = open_completer([run])
     replies = completer.complete([prompt_of(hole, completer.encoder.family) for hole in holes], sampling)
     parts = (
@@ -44,16 +44,6 @@ def compare(run: Run, *, n: int = 3, prompt: Prompt | None = None) -> Group:
         for hole, answers in zip(holes, replies, strict=True)
     )
     return Group(*chain.from_iterable(parts))
-
-
-def _holes(run: Run, n: int) -> list[Hole]:
-    """The first holes that an evaluation would measure, one of each kind in turn."""
-    from finetune.data.render import Encoder
-
-    base = read_base(run.recipe.model)
-    by_kind = heldout_holes(heldout_files(run), run, Encoder(base.tokenizer, base.family), limit=prompt_limit(run, base))
-    in_turn = (hole for round_ in zip_longest(*by_kind.values()) for hole in round_ if hole is not None)
-    return [*islice(in_turn, n)]
 
 
 def _title(prompt: Prompt) -> str:

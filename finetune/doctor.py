@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import json
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finetune.base import DEMO
+from finetune.deploy import llama
 from finetune.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -18,6 +25,8 @@ if TYPE_CHECKING:
 Standing = Literal["works", "missing", "limited"]
 _GIB = 1 << 30
 _LIBRARIES = ("transformers", "peft", "accelerate", "datasets", "gradio")
+_GIT = (2, 32)  # GIT_CONFIG_GLOBAL, with which git reads a repository without the settings of whoever runs it
+_TESTS_ALONE = "only the playground's own tests need it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +40,32 @@ class Check:
 
 
 def doctor() -> list[Check]:
-    """Looks at everything the road needs, in the order in which it is needed."""
-    quiet_libraries()
-    return [*_git(), *_torch(), *_four_bit(), *_libraries(), *_sandbox(), *_room()]
+    """Looks at everything the road needs, in the order in which it is needed; what can be tried is tried."""
+    with suppress(ImportError):  # what is not there can say nothing
+        quiet_libraries()
+    looks = {
+        "git": _git,
+        "hyperscan": _hyperscan,
+        "fastokens": _fastokens,
+        "torch": _torch,
+        "bitsandbytes": _four_bit,
+        "libraries": _libraries,
+        "optuna": _study,
+        "engine for serving": _engine,
+        "bubblewrap": _sandbox,
+        "chromium": _chromium,
+        "room": _room,
+    }
+    return [check for name, look in looks.items() for check in _tried(name, look)]
+
+
+def _tried(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
+    """What a look finds; a library that can not be imported is one that is missing."""
+    try:
+        return [*look()]
+    except ImportError as error:
+        package = (error.name or name).partition(".")[0]
+        return [Check(name, "missing", _short(error), f"pip install --force-reinstall {package}")]
 
 
 def table(checks: list[Check]) -> Table:
@@ -52,7 +84,54 @@ def _git() -> Iterator[Check]:
         yield Check("git", "missing", "no git on the path", "install git: `finetune build` reads repositories with it")
         return
     version = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if git_version(version) < _GIT:
+        yield Check("git", "missing", version, f"install git {_GIT[0]}.{_GIT[1]} or later: `finetune build` reads repositories with it")
+        return
     yield Check("git", "works", version)
+
+
+def git_version(text: str) -> tuple[int, ...]:
+    """The numbers in what `git --version` says; (0,) where there are none.
+
+    >>> git_version("git version 2.39.5 (Apple Git-154)")
+    (2, 39, 5)
+    """
+    found = re.search(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else (0,)
+
+
+def _hyperscan() -> Iterator[Check]:
+    """All rules for secrets compiled into one automaton, and a made-up token found by it."""
+    from finetune.data.secrets.screen import hyperscan_screen
+
+    try:
+        looks = hyperscan_screen()(b"token = 'ghp_" + b"a1B2" * 9 + b"'\n")
+    except (ImportError, RuntimeError, OSError) as error:
+        yield Check("hyperscan", "limited", _short(error), "pip install hyperscan; without it secrets are found all the same, slower")
+        return
+    if looks:
+        yield Check("hyperscan", "works", f"{metadata.version('hyperscan')}, found a made-up token")
+    else:
+        yield Check(
+            "hyperscan",
+            "missing",
+            "it found no made-up token",
+            "pip install --force-reinstall hyperscan; until then: pip uninstall hyperscan",
+        )
+
+
+def _fastokens() -> Iterator[Check]:
+    """The demo base's tokenizer by the fast library, against the usual one."""
+    from finetune.data.tokens import TextTokenizer
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        engine = TextTokenizer(json.loads((DEMO / "tokenizer.json").read_text(encoding="utf-8"))).engine
+    if engine == "fastokens":
+        yield Check("fastokens", "works", f"{metadata.version('fastokens')}, the same ids as tokenizers")
+    else:
+        found = _short(said[-1].message) if said else "not used"
+        yield Check("fastokens", "limited", found, "pip install fastokens; without it a build takes longer, with the same ids")
 
 
 def _torch() -> Iterator[Check]:
@@ -95,8 +174,9 @@ def _four_bit() -> Iterator[Check]:
         given = torch.ones(1, 64, device=device, requires_grad=True)
         layer(given).sum().backward()
     except (RuntimeError, OSError, NotImplementedError) as error:
-        text = " ".join(str(error).split())[:120]
-        yield Check("bitsandbytes nf4", "missing", f"{version}: {text}", "write model.quantization=none, or install bitsandbytes anew")
+        yield Check(
+            "bitsandbytes nf4", "missing", f"{version}: {_short(error)}", "write model.quantization=none, or install bitsandbytes anew"
+        )
         return
     yield Check("bitsandbytes nf4", "works", f"{version}, a 4-bit layer trained on {device}")
 
@@ -109,6 +189,51 @@ def _libraries() -> Iterator[Check]:
             yield Check(name, "missing", "not installed", f"pip install {name}")
 
 
+def _study() -> Iterator[Check]:
+    """A study written to a database and read back."""
+    try:
+        import optuna
+        from optuna.storages import RDBStorage
+        from optuna.study import StudyDirection
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells each new study on stderr
+        with tempfile.TemporaryDirectory() as folder:
+            storage = RDBStorage(f"sqlite:///{folder}/study.db")
+            number = storage.create_new_study([StudyDirection.MINIMIZE], "doctor")
+            assert storage.get_study_name_from_id(number) == "doctor"
+            storage.engine.dispose()
+    except (ImportError, RuntimeError, OSError) as error:
+        yield Check("optuna", "missing", _short(error), "pip install optuna; `finetune sweep` keeps its study with it")
+        return
+    yield Check("optuna", "works", f"{metadata.version('optuna')}, a study kept in SQLite")
+
+
+def _engine() -> Iterator[Check]:
+    """What `finetune serve` would start."""
+    found = [name for name, there in (("vLLM", shutil.which("vllm") is not None), ("llama.cpp", llama.installed())) if there]
+    if found:
+        yield Check("engine for serving", "works", " and ".join(found))
+    else:
+        cure = "pip install 'octotune[deploy]' for llama.cpp, or pip install vllm; only `finetune serve` and GGUF need it"
+        yield Check("engine for serving", "limited", "none installed", cure)
+
+
+def _chromium() -> Iterator[Check]:
+    path = shutil.which("chromium")
+    if path is None:
+        yield Check("chromium", "limited", "none on the path", f"apt install chromium; {_TESTS_ALONE}")
+        return
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        yield Check("chromium", "limited", _short(done.stderr), f"apt install --reinstall chromium; {_TESTS_ALONE}")
+    else:
+        yield Check("chromium", "works", done.stdout.strip())
+
+
+def _short(said: object) -> str:
+    return " ".join(str(said).split())[:120]
+
+
 def _sandbox() -> Iterator[Check]:
     if shutil.which("bwrap") is None:
         cure = "install bubblewrap (apt install bubblewrap); only tests that run a model's code need it"
@@ -118,19 +243,25 @@ def _sandbox() -> Iterator[Check]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         cure = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1); only tests that run a model's code need it"
-        yield Check("bubblewrap", "limited", done.stderr.strip()[:120], cure)
+        yield Check("bubblewrap", "limited", _short(done.stderr), cure)
     else:
         yield Check("bubblewrap", "works", "runs a program without network and without writing")
 
 
 def _room() -> Iterator[Check]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / _GIB
-    standing: Standing = "works" if memory >= 4 else "limited"
-    yield Check(
-        "memory", standing, f"{memory:.0f} GiB, {free:.0f} free", "" if memory >= 4 else "the demo base needs 2 GiB, 3B in 4 bit 10"
-    )
+    from finetune.plan.limits import main_memory
+
+    memory, free = main_memory() / _GIB, _free_memory()
+    told = f"{memory:.0f} GiB" + ("" if free is None else f", {free / _GIB:.0f} available")
+    enough = memory >= 4
+    yield Check("memory", "works" if enough else "limited", told, "" if enough else "the demo base needs 2 GiB, 3B in 4 bit 10")
     disk = shutil.disk_usage(".").free / _GIB
-    yield Check(
-        "disk here", "works" if disk >= 5 else "limited", f"{disk:.0f} GiB free", "" if disk >= 5 else "write runs=FOLDER on a larger disk"
-    )
+    roomy = disk >= 5
+    yield Check("disk here", "works" if roomy else "limited", f"{disk:.0f} GiB free", "" if roomy else "write runs=FOLDER on a larger disk")
+
+
+def _free_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    path = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", path.read_text(), re.MULTILINE) if path.exists() else None
+    return None if found is None else int(found[1]) << 10

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from finetune.errors import ModelError
 
@@ -23,10 +24,60 @@ class FimTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class RepositoryFormat:
+    """How files of a repository stand in one sample: `name` before the repository's name, `file` before each file (data/pieces.py).
+
+    `several` files or one; `line_end` follows the name and every file but the last; `holes` says which files may have one.
+    """
+
+    name: str
+    file: str
+    line_end: str = ""
+    path_in_prefix: bool = True
+    several: bool = True
+    always_named: bool = False
+    holes: Literal["any", "last"] = "any"
+    stars: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JupyterTokens:
+    """The sentinels of notebooks; `script` is None for a family that has none for a notebook as a script."""
+
+    start: str
+    text: str
+    code: str
+    output: str
+    empty: str
+    script: str | None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        script = () if self.script is None else (self.script,)
+        return (self.start, self.text, self.code, self.output, self.empty, *script)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTokens:
+    """The sentinels of a commit: before the old file, the message, the new file."""
+
+    before: str
+    message: str
+    after: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        return (self.before, self.message, self.after)
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """What the code must know of a family of models.
 
-    `lora_targets` are the names of all linear layers of a block, empty: every linear layer the model has.
+    `lora_targets` are the linear layers with a LoRA by default, empty: every linear layer of a block. `attention_in` are those that
+    attention begins with, `mlp_in` and `mlp_out` the first and last of the feed-forward: where Astraios puts its other adapters.
     `stop` ends an answer; `end` is the one that training teaches.
     """
 
@@ -40,15 +91,23 @@ class Family:
     lora_targets: tuple[str, ...]
     licence: str
     licence_url: str | None = None
+    attention_in: tuple[str, ...] = ()
+    mlp_in: tuple[str, ...] = ()
+    mlp_out: tuple[str, ...] = ()
+    repository: RepositoryFormat | None = None
+    jupyter: JupyterTokens | None = None  # a tokenizer may lack them: then its notebooks are scripts
+    commit: CommitTokens | None = None
 
     @property
     def sentinels(self) -> tuple[str, ...]:
         """Every token of the row that a tokenizer must hold as one id."""
         fim = () if self.fim is None else (self.fim.prefix, self.fim.middle, self.fim.suffix, self.fim.pad)
-        extra = tuple(token for token in (self.repo_name, self.file_sep) if token is not None)
+        stars = None if self.repository is None else self.repository.stars
+        extra = tuple(token for token in (self.repo_name, self.file_sep, stars) if token is not None)
         return (*dict.fromkeys((self.end, *self.stop, *fim, *extra)),)
 
 
+_JUPYTER = ("<jupyter_start>", "<jupyter_text>", "<jupyter_code>", "<jupyter_output>", "<empty_output>")
 _UNDERSCORE = FimTokens("<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
 _OPENRAIL = "bigcode-openrail-m"
 _OPENRAIL_URL = "https://www.bigcode-project.org/docs/pages/bigcode-openrail/"
@@ -62,7 +121,12 @@ FAMILIES: tuple[Family, ...] = (
         fim=_UNDERSCORE,
         repo_name="<repo_name>",
         file_sep="<file_sep>",
+        repository=RepositoryFormat("<repo_name>", "<file_sep>"),
+        jupyter=JupyterTokens(*_JUPYTER, script="<jupyter_script>"),
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"),
+        attention_in=("q_proj", "k_proj", "v_proj"),
+        mlp_in=("c_fc",),
+        mlp_out=("c_proj",),
         licence=_OPENRAIL,
         licence_url=_OPENRAIL_URL,
     ),
@@ -74,7 +138,13 @@ FAMILIES: tuple[Family, ...] = (
         fim=_UNDERSCORE,
         repo_name="<reponame>",
         file_sep="<filename>",
-        lora_targets=("c_attn", "c_fc", "c_proj"),
+        repository=RepositoryFormat("<reponame>", "<filename>", several=False, stars="<gh_stars>"),
+        jupyter=JupyterTokens(*_JUPYTER, script=None),
+        commit=CommitTokens("<commit_before>", "<commit_msg>", "<commit_after>"),
+        lora_targets=("c_attn", "c_proj"),  # Astraios's: of attention and feed-forward, but not the first of the feed-forward
+        attention_in=("c_attn",),
+        mlp_in=("c_fc",),
+        mlp_out=("mlp.c_proj",),
         licence=_OPENRAIL,
         licence_url=_OPENRAIL_URL,
     ),
@@ -86,7 +156,10 @@ FAMILIES: tuple[Family, ...] = (
         fim=FimTokens("<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"),
         repo_name=None,
         file_sep=None,
-        lora_targets=("c_attn", "c_fc", "c_proj"),
+        lora_targets=("c_attn", "c_proj"),  # Astraios's: of attention and feed-forward, but not the first of the feed-forward
+        attention_in=("c_attn",),
+        mlp_in=("c_fc",),
+        mlp_out=("mlp.c_proj",),
         licence=_OPENRAIL,
         licence_url=_OPENRAIL_URL,
     ),
@@ -98,7 +171,11 @@ FAMILIES: tuple[Family, ...] = (
         fim=FimTokens("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
         repo_name="<|repo_name|>",
         file_sep="<|file_sep|>",
+        repository=RepositoryFormat("<|repo_name|>", "<|file_sep|>", line_end="\n", path_in_prefix=False, always_named=True, holes="last"),
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        attention_in=("q_proj", "k_proj", "v_proj"),
+        mlp_in=("gate_proj", "up_proj"),
+        mlp_out=("down_proj",),
         licence="see the base model",
     ),
 )

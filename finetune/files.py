@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 STAGED = ".partial-"
+READABLE = 0o644  # by everyone: staged and downloaded files often are their owner's alone
+_ELSEWHERE = "write another folder, for example runs=FOLDER"
+_CURES: Mapping[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", "free some room and type the same again"),
+    errno.EDQUOT: ("your share of the disk is used up", "free some room and type the same again"),
+    errno.EFBIG: ("a file may not grow that large there", f"raise the limit (ulimit -f), or {_ELSEWHERE}"),
+    errno.EACCES: ("permission denied", f"give yourself the right to it (ls -l shows whose it is), or {_ELSEWHERE}"),
+    errno.EPERM: ("the system does not allow it", f"give yourself the right to it (ls -l shows whose it is), or {_ELSEWHERE}"),
+    errno.EROFS: ("the file system is read-only", _ELSEWHERE),
+    errno.ENOTDIR: ("a file stands where a folder belongs", f"move it away, or {_ELSEWHERE}"),
+    errno.EISDIR: ("a folder stands where a file belongs", f"move it away, or {_ELSEWHERE}"),
+    errno.EEXIST: ("something of that name stands in the way", f"move it away, or {_ELSEWHERE}"),
+    errno.ENOTEMPTY: ("something of that name stands in the way", f"move it away, or {_ELSEWHERE}"),
+    errno.ENOENT: ("it is missing", "bring it back, or remove the folder it belongs to and make that again"),
+    errno.ENAMETOOLONG: ("the name is too long", "write a shorter name=NAME or runs=FOLDER"),
+    errno.ELOOP: ("its links lead in a circle", "put the links right"),
+    errno.EIO: ("the disk answers with a fault", f"look at the system's log, and {_ELSEWHERE} on another disk"),
+    errno.ESTALE: ("the folder of another machine is gone", "mount it again and type the same again"),
+    errno.EBUSY: ("it is in use by another process", "end that process and type the same again"),
+    errno.EMFILE: ("too many files are open at once", "raise the limit (ulimit -n 4096) and type the same again"),
+    errno.ENFILE: ("too many files are open on this machine", "end other processes and type the same again"),
+}
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Put `content` at `path`; a kill leaves the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f"{STAGED}{path.name}.{os.getpid()}")
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, str | bytes]) -> None:
+    """Put each content at its path, in this order, once there was room for all of them; an OSError names the path."""
+    staged = {path: path.with_name(f"{STAGED}{path.name}.{os.getpid()}") for path in contents}
+    path = Path()
     try:
-        with staged.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with staged[path].open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            staged[path].replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        staged.unlink(missing_ok=True)
+        for file_name in staged.values():
+            with suppress(NotADirectoryError):
+                file_name.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as indented JSON."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -57,3 +98,17 @@ def discard_staged(path: Path) -> None:
         old.rename(path)
     shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(path.with_name(f"{STAGED}{path.name}"), ignore_errors=True)
+
+
+def disk_fault(error: OSError) -> str | None:
+    """Where, what and what to write, for a fault of the disk or of its rights; None for an error of another kind."""
+    if isinstance(error, shutil.Error):  # many files of one copy; the first tells enough
+        _, target, reason = error.args[0][0]
+        return f"{target}: {reason}; make room and rights for it, or {_ELSEWHERE}"
+    if error.errno is None or error.errno not in _CURES:
+        return None
+    what, cure = _CURES[error.errno]
+    path = error.filename2 or error.filename
+    if path is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE):
+        return None  # not about a file
+    return f"{what}; {cure}" if path is None else f"{os.fsdecode(path) if isinstance(path, str | bytes) else path}: {what}; {cure}"

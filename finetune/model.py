@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from finetune.base import BaseFolder
 from finetune.errors import ModelError
@@ -17,6 +18,8 @@ from finetune.recipe import ModelSection
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Load: TypeAlias = "Callable[[BaseFolder, ModelSection], PreTrainedModel]"
 
 
 def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from finetune.records import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,17 +25,13 @@ def loss_plot(train: Curve, valid: Curve) -> bytes:
     return _png(figure)
 
 
-def comparison_plot(metrics: Sequence[tuple[str, Comparison]]) -> bytes:
-    """Base against tuned, a panel for each metric, with 95 % intervals."""
-    figure, panels = _figure(max(len(metrics), 1), height=3.2)
-    for axes, (name, comparison) in zip(panels, metrics, strict=False):
-        arms = (("base", comparison.base, _BASE), ("tuned", comparison.tuned, _TUNED))
-        for place, (_, arm, colour) in enumerate(arms):
-            axes.bar(place, arm.value, color=colour, width=0.6)
-            reach = [[max(arm.value - arm.low, 0.0)], [max(arm.high - arm.value, 0.0)]]
-            axes.errorbar(place, arm.value, yerr=reach, color="black", capsize=4, linewidth=1)
-        axes.set_xticks(range(len(arms)), [arm for arm, _, _ in arms])
-        axes.set_title(f"{name}\n({comparison.better} is better{'' if comparison.shown else '; no difference shown'})", fontsize=9)
+def panels(curves: Mapping[str, Curve]) -> bytes:
+    """One picture for several curves over optimizer steps, side by side, each under its title."""
+    figure, axes = _figure(len(curves), height=3.2)
+    for each, (title, curve) in zip(axes, curves.items(), strict=True):
+        each.plot(*_columns(curve), color=_BASE, linewidth=1)
+        each.set(xlabel="optimizer step", title=title)
+        each.set_ylim(bottom=0)
     return _png(figure)
 
 

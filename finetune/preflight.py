@@ -38,9 +38,10 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found: `isolation` is how far a sample's logits move when another shares its row, as a share of their spread."""
+    """What was found: `isolation` is how far a sample's logits move when another shares its row, as a share of their spread; None
+    where no row holds two."""
 
-    isolation: float
+    isolation: float | None
     tolerance: float
     samples: int
     coverage: Coverage
@@ -52,13 +53,13 @@ def check_training(run: Run, base: BaseFolder, model: PeftModel, rows: Dataset) 
     check_sentinels(base, model)
     samples = check_rows(rows, base, vocabulary_size=_embedded(model))
     covered = coverage(model)
-    if not covered.trainable or not covered.adapted:
+    if not covered.trainable:
         raise TrainError(f"adapter={run.recipe.adapter.kind}: it trains nothing in this model; write adapter=lora")
     section = run.recipe.model
     exact = section.quantization == "none" and autocast_dtype(section) is None and section.dtype in ("auto", "float32")
     tolerance = TOLERANCE if exact else TOLERANCE_ROUNDED
-    moved = isolation(model, two_samples(rows), autocast=autocast_dtype(section))
-    if not moved <= tolerance:
+    moved = isolation(model, two_samples(rows), autocast=autocast_dtype(section)) if run.recipe.data.packing else None
+    if moved is not None and not moved <= tolerance:
         raise TrainError(
             f"{base.name}: samples that share a row see each other: logits move by {moved:.2g} of their spread, "
             f"at most {tolerance:g} would be rounding. This model makes no mask out of restarting positions; choose another base"

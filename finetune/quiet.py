@@ -27,4 +27,10 @@ def known_warnings_off() -> Iterator[None]:
     """Without the warnings that one library of the tested set raises about another; no user can act on them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        warnings.filterwarnings(
+            "ignore", message="Unsupported layer type .*Norm", category=UserWarning
+        )  # peft's LN tuning, of its only layers
+        warnings.filterwarnings(
+            "ignore", message="The following rank_pattern keys .*lora_E'", category=RuntimeWarning
+        )  # AdaLoRA's own keys
         yield

@@ -10,19 +10,26 @@ IGNORED = -100  # the label of a token that is not learnt (torch's cross-entropy
 
 Form = Literal["psm", "spm", "plain"]
 Side = Literal["train", "valid"]
+InstructForm = Literal["question", "commit"]
+Turn: TypeAlias = tuple[str, str]  # what was asked before, and what was answered
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a text comes from; carried by everything derived from it.
 
-    `license` is an SPDX expression, None when no licence was found.
+    `license` is an SPDX expression, None when no licence was found. `generated` and `vendored` are what the repository itself says
+    of the path in .gitattributes (linguist-generated, linguist-vendored), None where it says nothing. `repo_license` is the licence
+    of the repository as a whole, that at its root.
     """
 
     repo: str
     commit: str
     path: str
     license: str | None = None
+    generated: bool | None = None
+    vendored: bool | None = None
+    repo_license: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,17 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One file of one commit: `before` and `after` are the whole file."""
+    """One file of one commit: `before` and `after` are the whole file.
+
+    `programs`: 0 when the commit changes this file and nothing else, else how many program files it changes, tests left out.
+    """
 
     origin: Origin
     language: str
     message: str
     before: str
     after: str
+    programs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +76,72 @@ class FimSample:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextSample:
+    """Files of one repository side by side, each plain or with a hole.
+
+    `named`: the repository's name and the files' paths are written. A family that writes what it knows of one file has the three apart:
+    `named` the repository, `path` the file, `stars` a bucket of GitHub's stars, None where it is not written.
+    """
+
+    parts: tuple[FimSample, ...]
+    named: bool
+    path: bool = True
+    stars: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the first file comes from."""
+        return self.parts[0].origin
+
+
+@dataclass(frozen=True, slots=True)
 class InstructSample:
-    """A request and its answer; `context` is the code the request is about and may be empty."""
+    """A request and its answer; `context` is the code the request is about and may be empty.
+
+    `form` "commit": written with a family's commit tokens. `earlier`: what was said before. `others`: the other files it is made of.
+    """
 
     origin: Origin
     instruction: str
     context: str
     answer: str
+    form: InstructForm = "question"
+    earlier: tuple[Turn, ...] = ()
+    others: tuple[Origin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a notebook; `output` is what its code wrote, empty where it wrote nothing."""
+
+    kind: Literal["code", "text"]
+    source: str
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookSample:
+    """Cells of a notebook, in order; as a "script" they are one cell of code."""
+
+    origin: Origin
+    cells: tuple[Cell, ...]
+    form: Literal["structured", "script"] = "structured"
 
 
 Item: TypeAlias = SourceFile | Change
-Sample: TypeAlias = FimSample | InstructSample
+Sample: TypeAlias = FimSample | ContextSample | InstructSample | NotebookSample
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One sample as token ids; `labels` has the same length, IGNORED where nothing is learnt."""
+    """One sample as token ids; `labels` has the same length, IGNORED where nothing is learnt.
+
+    `marks`: where each of the pieces that were tokenised apart begins, times two, and one more where the piece is of an answer.
+    """
 
     input_ids: Sequence[int]
     labels: Sequence[int]
+    marks: Sequence[int] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +198,13 @@ class FimPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextPrompt:
+    """A hole in the last file of a sample, which is prefix first or plain, behind the files before it."""
+
+    sample: ContextSample
+
+
+@dataclass(frozen=True, slots=True)
 class TextPrompt:
     """Text to go on from, left to right."""
 
@@ -148,10 +213,12 @@ class TextPrompt:
 
 @dataclass(frozen=True, slots=True)
 class InstructPrompt:
-    """A request, and the code it is about."""
+    """A request, and the code it is about; `form` and `earlier` as in InstructSample."""
 
     instruction: str
     context: str = ""
+    form: InstructForm = "question"
+    earlier: tuple[Turn, ...] = ()
 
 
 Prompt: TypeAlias = FimPrompt | TextPrompt | InstructPrompt
@@ -159,12 +226,30 @@ Prompt: TypeAlias = FimPrompt | TextPrompt | InstructPrompt
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an answer is drawn; temperature 0 is greedy."""
+    """How an answer is drawn; temperature 0 is greedy.
+
+    `others`: how many of the likeliest tokens are given beside each one that is said; 0: no chances are kept.
+    """
 
     max_new_tokens: int = 64
     temperature: float = 0.0
     top_p: float = 0.95
     seed: int = 0
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that was said. Its pieces of `text` join to the answer; bytes of a character come with its last token.
+
+    `chance` is what the model gave it, whatever temperature and top-p then made of that; `others` are the likeliest tokens in its
+    place, each with its chance. A stop token has its name for a text.
+    """
+
+    text: str
+    chance: float
+    others: Sequence[tuple[str, float]]
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +257,8 @@ class Answer:
     """What one arm has said so far.
 
     `stopped` is True when the model ended by one of the family's stop tokens, False when it ran into the limit;
-    both only mean something once `finished`.
+    both only mean something once `finished`. `seconds` count from the reading of the prompt on; `first_s` of them went by
+    before the first token. `said` are its tokens and the stop token, where `Sampling.others` asks for them.
     """
 
     arm: str
@@ -181,6 +267,15 @@ class Answer:
     seconds: float
     stopped: bool
     finished: bool
+    first_s: float | None = None
+    said: Sequence[Token] = ()
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens per second, the prompt's reading left out; None where fewer than two were drawn."""
+        drawn = self.tokens + self.stopped - 1
+        after = None if self.first_s is None else self.seconds - self.first_s
+        return drawn / after if after and drawn > 0 else None
 
 
 class Completer(Protocol):
@@ -191,8 +286,11 @@ class Completer(Protocol):
         """The names of the arms, "base" first."""
         ...
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[Sequence[Answer]]:
-        """Growing answers, one per arm in the order of `arms`, until all are finished. Closing the iterator stops."""
+    def stream(self, prompt: Prompt, sampling: Sampling, *, arms: Sequence[str] | None = None) -> Iterator[Sequence[Answer]]:
+        """Growing answers, one per arm in the order of `arms`, until all are finished. Closing the iterator stops.
+
+        `arms` chooses some of the completer's; none: all of them.
+        """
         ...
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sequence[Answer]]:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_serializer
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 
 class Plugin(BaseModel):
@@ -85,3 +85,31 @@ class Registry(Generic[P]):
         """Makes `Annotated[Filter, FILTERS]` the type of a recipe field."""
         dump = core_schema.plain_serializer_function_ser_schema(lambda plugin: plugin.model_dump(mode="json"))
         return core_schema.no_info_plain_validator_function(self.parse, serialization=dump)
+
+
+class OneOrMore(Generic[P]):
+    """A recipe field that takes one choice or a list of them, and holds a tuple: `Annotated[tuple[Exporter, ...], OneOrMore(EXPORTERS)]`.
+
+    One choice is written back as one, so that an override reaches into it: `export.dtype=float32`.
+    """
+
+    def __init__(self, registry: Registry[P]) -> None:
+        self.registry = registry
+
+    def __iter__(self) -> Iterator[tuple[str, type[P]]]:
+        return iter(self.registry)
+
+    def _dump(self, plugins: tuple[P, ...]) -> Any:
+        written = [plugin.model_dump(mode="json") for plugin in plugins]
+        return written[0] if len(written) == 1 else written
+
+    def _parse(self, value: Any) -> tuple[P, ...]:
+        if not isinstance(value, list | tuple):
+            return (self.registry.parse(value),)
+        one = core_schema.no_info_plain_validator_function(self.registry.parse)
+        parsed: tuple[P, ...] = SchemaValidator(core_schema.tuple_variable_schema(one, min_length=1)).validate_python(value)
+        return parsed
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        dump = core_schema.plain_serializer_function_ser_schema(self._dump)
+        return core_schema.no_info_plain_validator_function(self._parse, serialization=dump)

@@ -1,16 +1,40 @@
 """A run's folder: where things lie, what is done, what it was made with.
 
     runs/NAME/
-        recipe.yaml        the resolved recipe; loading it gives an equal object
-        manifest.json      recipe digest, versions, seed; per step: digest, commits read, times, peak memory
-        data/              packed rows (Arrow), held-out files, report.json        step build
-        checkpoints/       written aside and renamed, removed when training ends   step train
-        adapter/           the trained adapter, metrics.jsonl, loss.png            step train
-        report.json        base against tuned, with intervals                      step evaluate
-        export/            what is deployed, merge_report.json                     step export
+        recipe.yaml           the resolved recipe; loading it gives an equal object
+        manifest.json         recipe digest, versions, seed; per step: digest, commits read, times, peak memory
+        data/                                                                            step build
+            train/ valid/         packed rows (Arrow)
+            samples.parquet       a line for each sample: its row, miner, paths, licences
+            decisions.parquet     a line for everything read: kept or left out, and why
+            decisions.jsonl       what was left out of it
+            clusters.jsonl        files that are nearly the same, and which one stayed
+            refused.jsonl         what was tried for instructions and became none
+            redactions.jsonl      what was replaced, for review, without the values
+            heldout.jsonl         the files that gave no training sample
+            report.json           what was read, kept and dropped; samples, tokens, hashes
+            README.md             the data card: report.json for readers and model hubs
+            exports/NAME/         the samples for another trainer, where asked for
+        checkpoints/          written aside and renamed, removed when training ends      step train
+        adapter/                                                                         step train
+            adapter_model.safetensors, adapter_config.json    as peft reads them
+            base.json             the base it belongs to: name, revision, digest
+            recipe.yaml, metrics.jsonl, loss.png, work.png    how it was trained
+        answers.jsonl         a line for each hole: both answers and their scores        step evaluate
+        report.png            what tuning changed, with intervals, as a plot             step evaluate
+        report.json           base against tuned, with intervals                         step evaluate
+        export/               what is deployed                                           step export
+            merge_report.json     the figures of every form in it
+            merged/ ...           a folder for each form: weights or adapter, tokenizer, README.md, LICENSE, its merge_report.json
+        export_failed.json    the figures of an export that was beyond tolerance         step export
+        bad_batch.json        the rows that a training stopped at, until one ends well   step train
+        error.txt             the traceback of a run that failed in a sweep              sweep
+        .lock                 who writes the run now; gone when nobody does
+        .partial-*            what is being written; gone when it has its name
 
 A step is done when the manifest says so with the digest of everything it depends on. Its results are written aside and
-renamed before that mark, so a kill at any moment leaves a folder that goes on where it was.
+renamed before that mark, so a kill at any moment leaves a folder that goes on where it was. One process at a time writes
+(of those that a launcher starts together, the first); who only reads waits for nobody.
 """
 
 from __future__ import annotations
@@ -31,6 +55,7 @@ from typing import Any
 
 from finetune.errors import FinetuneError
 from finetune.files import write_atomic, write_json
+from finetune.lock import hold, holder, refusal
 from finetune.recipe import Recipe, dump_recipe, load_recipe
 
 STEPS = ("build", "train", "evaluate", "export")
@@ -39,6 +64,11 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "train": ("seed", "model", "data", "adapter", "train"),
     "evaluate": ("seed", "model", "data", "adapter", "train", "evaluate"),
     "export": ("seed", "model", "data", "adapter", "train", "export"),
+}
+# They change what is watched and kept on the way, not what comes out: a training goes on when they change.
+_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
+    "data": ("exports",),
+    "train": ("fit", "keep_checkpoints", "report_to", "save_every", "spike"),
 }
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}
 _RESULTS = {"build": "data", "train": "adapter", "evaluate": "report.json", "export": "export"}
@@ -78,7 +108,10 @@ class Run:
 
     def digest(self, step: str) -> str:
         """SHA-256 over the parts of the recipe that `step` depends on."""
-        sections = {name: self.recipe.model_dump(mode="json")[name] for name in _SECTIONS[step]}
+        whole = self.recipe.model_dump(mode="json")
+        for name, keys in _WITHOUT_EFFECT.items():
+            whole[name] = {key: value for key, value in whole[name].items() if key not in keys}
+        sections = {name: whole[name] for name in _SECTIONS[step]}
         return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
     def state(self) -> dict[str, Any]:
@@ -109,23 +142,31 @@ class Run:
         return None if need is None else self.mark(need).get("result")
 
     def require(self, step: str, *, error: type[FinetuneError]) -> None:
-        """Raises `error` with the command to type when `step` is not done."""
+        """Raises `error` with the command to type when `step` is not done, or with who is doing it."""
         if self.done(step):
             return
+        writer = holder(self.folder)
+        if writer is not None and writer.doing == step:
+            raise error(refusal(self.folder, writer))
         found = "was made by another recipe or from other data" if self.mark(step) else "has not been made"
         raise error(f"{self.folder}: the result of {step!r} {found}; type: finetune {step} {self.folder / 'recipe.yaml'}")
 
     @contextmanager
     def step(self, step: str) -> Iterator[dict[str, Any]]:
-        """Times `step` and marks it done when the block ends well.
+        """Times `step` and marks it done when the block ends well. Raises FinetuneError when another process writes the run.
 
         What the block puts into the mapping is kept with the mark; `inputs` in it (commits read, digest of the base)
         names what the result was made from, so that later steps know a new result from an old one.
         """
         started, clock = time.gmtime(), time.monotonic()
         notes: dict[str, Any] = {}
-        self._unmark(step)
-        yield notes
+        with hold(self.folder, doing=step):
+            self._unmark(step)
+            yield notes
+            times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", started), "seconds": round(time.monotonic() - clock, 2)}
+            self._mark(step, notes | times)
+
+    def _mark(self, step: str, notes: Mapping[str, Any]) -> None:
         stands_on, digest = self._stands_on(step), self.digest(step)
         result = hashlib.sha256(json.dumps([digest, stands_on, notes.get("inputs")], sort_keys=True).encode())
         state = self.state()
@@ -135,8 +176,6 @@ class Run:
             "digest": digest,
             "stands_on": stands_on,
             "result": result.hexdigest(),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", started),
-            "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_bytes": peak_memory(),
         }
         write_json(self.manifest, state)
@@ -148,14 +187,26 @@ def run_of(recipe: Recipe) -> Run:
 
 
 def open_run(recipe: Recipe) -> Run:
-    """The run of a recipe; its folder is made and the resolved recipe written into it."""
-    folder = run_of(recipe).folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "recipe.yaml", dump_recipe(recipe))
-    except OSError as error:
-        raise FinetuneError(f"{folder}: can not be written ({error.strerror}); write runs=FOLDER with room to write") from error
-    return Run(folder, recipe)
+    """The run of a recipe; its folder is made and the resolved recipe written into it, by the process that writes.
+
+    Raises FinetuneError when another process writes the run by another recipe.
+    """
+    run = run_of(recipe)
+    if is_main_process():
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            _write_recipe(run)
+        except OSError as error:
+            raise FinetuneError(f"{run.folder}: can not be written ({error.strerror}); write runs=FOLDER with room to write") from error
+    return run
+
+
+def _write_recipe(run: Run) -> None:
+    path, text = run.folder / "recipe.yaml", dump_recipe(run.recipe)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    with hold(run.folder, doing="recipe.yaml"):
+        write_atomic(path, text)
 
 
 def load_run(folder: Path) -> Run:

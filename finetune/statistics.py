@@ -126,3 +126,15 @@ def student_quantile(point: float, freedom: int) -> float:
     density = np.cos(angle) ** (freedom - 1)
     area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return float(math.tan(np.interp((2 * point - 1) * area[-1], area, angle)) * math.sqrt(freedom))
+
+
+def share_of(hits: int, n: int) -> Estimate:
+    """A share of n draws with its interval (Wilson 1927), which stays honest at 0, at n and for few draws; each draw on its own."""
+    from statistics import NormalDist
+
+    assert 0 <= hits <= n and n > 0
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n)

@@ -4,7 +4,9 @@
     span    some characters, within a line or over up to three
     block   the body under a line that opens one, or 3 to 8 lines in a row
 
-A hole's ends are characters, never tokens, and its truth ends before the line end, so that the suffix begins with one.
+    expression, arguments, body    a part of the syntax (data/syntax.py); a file in a language without a grammar has none
+
+A hole's ends are characters, never tokens. The truth of a line or a block ends before the line end, so that the suffix begins with one.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from finetune.data.render import Encoder, encode_prompt
+from finetune.data.syntax import spans
 from finetune.errors import EvaluateError
 from finetune.families import Family
 from finetune.hashing import generator, stable_hash
 from finetune.records import FimPrompt, Origin, Prompt, SourceFile, TextPrompt
 
-Kind = Literal["line", "span", "block"]
+Kind = Literal["line", "span", "block", "expression", "arguments", "body"]
+Cut = Callable[[Sequence["Line"], int, Random], tuple[int, int] | None]
 
 _BLOCK_LINES = (3, 8)
 _SPAN_LINES = 3
@@ -73,16 +77,30 @@ def _in_turn(sources: Iterable[Iterator[Hole]]) -> Iterator[Hole]:
 
 
 def holes_of(file: SourceFile, kind: Kind, *, seed: int) -> Iterator[Hole]:
-    """Every hole of one kind in a file, one for each line it can begin on, in an order drawn by the seed."""
+    """Every hole of one kind in a file, one for each line or part of the syntax it can begin on, in an order drawn by the seed."""
+    cut = _CUTS.get(kind)
+    found = _parts(file, kind, seed) if cut is None else _cuts(file, kind, cut, seed)
+    for start, end in found:
+        if _worth_asking(file.text[start:end]):
+            yield Hole(file.origin, kind, prefix=file.text[:start], truth=file.text[start:end], suffix=file.text[end:])
+
+
+def _parts(file: SourceFile, kind: Kind, seed: int) -> Iterator[tuple[int, int]]:
+    assert kind in {"expression", "arguments", "body"}
+    parts = spans(file.text, file.language)[kind]
+    generator(seed, file.origin.repo, file.origin.path, kind).shuffle(parts)
+    yield from parts
+
+
+def _cuts(file: SourceFile, kind: Kind, cut: Cut, seed: int) -> Iterator[tuple[int, int]]:
     lines = lines_of(file.text)
     places = list(range(len(lines)))
     generator(seed, file.origin.repo, file.origin.path, kind).shuffle(places)
     for place in places:
         random = generator(seed, file.origin.repo, file.origin.path, kind, place)
-        ends = _CUTS[kind](lines, place, random)
-        if ends is not None and _worth_asking(file.text[ends[0] : ends[1]]):
-            start, end = ends
-            yield Hole(file.origin, kind, prefix=file.text[:start], truth=file.text[start:end], suffix=file.text[end:])
+        ends = cut(lines, place, random)
+        if ends is not None:
+            yield ends
 
 
 def lines_of(text: str) -> list[Line]:
@@ -154,7 +172,7 @@ def _body_length(lines: Sequence[Line], place: int) -> int | None:
     return end - place + 1
 
 
-_CUTS: Mapping[Kind, Callable[[Sequence[Line], int, Random], tuple[int, int] | None]] = {
+_CUTS: Mapping[Kind, Cut] = {
     "line": _cut_line,
     "span": _cut_span,
     "block": _cut_block,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -52,13 +53,14 @@ def left_out(dropped: Mapping[str, int]) -> str:
 
 
 def next_commands(recipe: Recipe) -> str:
-    """The three commands that follow, with this run's own folder."""
-    folder = f"{recipe.runs}/{recipe.name}"
+    """What to type next, with this run's own folder; each command whole on its line, what it is for below."""
+    folder = shlex.quote(f"{recipe.runs}/{recipe.name}")
     here = "" if shutil.which("finetune") else f"{Path(sys.executable).parent}/"
-    return "\n".join(
-        [
-            f"  {here}finetune compare {folder}          both answers side by side, with the true text",
-            f"  {here}python -m app {folder}             the playground, in a browser",
-            f"  {here}finetune build {folder} --show 3   what was learnt, token by token",
-        ]
-    )
+    commands = {
+        f"finetune compare {folder}": "both answers side by side, with the true text",
+        f"python -m app {folder}": "the playground, in a browser",
+        f"finetune build {folder} --show 3": "what was learnt, token by token",
+        f"finetune why {folder}": "what was left out, and why",
+        f"finetune export {folder} export=gguf_lora && finetune serve {folder}": "in your editor (needs octotune[deploy])",
+    }
+    return "\n".join(f"  {here}{command.replace('&& ', f'&& {here}')}\n      {purpose}" for command, purpose in commands.items())

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from watching import ROOT
+
+if TYPE_CHECKING:
+    from finetune.run import Run
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
+
+# What is drawn for a sample hangs on the id of its commit, and that on its date: the repositories made here are the same ones in every run.
+os.environ |= dict.fromkeys(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"], "2026-01-01T00:00:00Z")
 
 SENTINELS = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<repo_name>", "<file_sep>"]
 Commit = tuple[str, Mapping[str, str | bytes | None]]
@@ -104,3 +114,60 @@ def make_repository(tmp_path: Path) -> MakeRepository:
 def _git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+SMALL = ["data.row_length=256", "train.max_steps=2", "train.gradient_checkpointing=false", "evaluate.items=2", "evaluate.max_new_tokens=32"]
+_BODY = "def {0}{1}():\n x = {1}\n y = x\n z = {1}\n return z\n\n"
+
+
+@pytest.fixture(scope="session")
+def trained_small_run(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Built and trained, as far as its folder says, with an adapter without effect. Do not write into it."""
+    from finetune.base import read_base
+    from finetune.data.pack import pack
+    from finetune.data.render import Encoder, encode_sample
+    from finetune.data.store import write_heldout, write_rows
+    from finetune.methods import save_adapter
+    from finetune.model import load_model
+    from finetune.recipe import parse_recipe
+    from finetune.records import FimSample, Origin, SourceFile
+    from finetune.run import open_run
+
+    folder = tmp_path_factory.mktemp("small_run")
+    run = open_run(parse_recipe("", [f"runs={folder}", f"model.path={tiny_base}", "evaluate.resamples=100", *SMALL], name="mine"))
+    base = read_base(run.recipe.model)
+    encoder = Encoder(base.tokenizer, base.family)
+    samples = [FimSample(Origin("shop", "c", f"{n}.py"), f"def f{n}():\n    ", "return 1", "\n", form="psm") for n in range(30)]
+    with run.step("build"):
+        for side in ("train", "valid"):
+            rows = pack((encode_sample(sample, encoder, learn="all") for sample in samples), row_length=256, pad_id=encoder.pad_id)
+            write_rows(rows, run.data / side, vocabulary_size=encoder.vocabulary_size)
+        texts = {f"src/{name}.py": "".join(_BODY.format(name, i) for i in range(5)) for name in "abcd"}
+        write_heldout([SourceFile(Origin("shop", "c", path), "Python", text) for path, text in texts.items()], run.data / "heldout.jsonl")
+    with run.step("train"):
+        run.adapter.mkdir()
+        save_adapter(run.recipe.adapter(load_model(base, run.recipe.model), base.family), run.adapter, base)
+    return run
+
+
+@pytest.fixture
+def small_run(trained_small_run: Run, tmp_path: Path) -> Run:
+    """A copy of that run, to spoil."""
+    from finetune.run import open_run
+
+    shutil.copytree(trained_small_run.folder, tmp_path / "runs" / "mine")
+    return open_run(trained_small_run.recipe.model_copy(update={"runs": str(tmp_path / "runs")}))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This checkout as a git repository of its own, with one commit where the sources came without history."""
+    folder = tmp_path_factory.mktemp("checkout") / "clone"
+    if (ROOT / ".git").exists():
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    else:
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", "runs"))
+        _git(folder, "init", "-q")
+        _git(folder, "add", "-A")
+        _git(folder, "commit", "-q", "-m", "Sources")
+    return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.base import read_base
+from finetune.base import locate, read_base
 from finetune.errors import ModelError
 from finetune.recipe import ModelSection
 
@@ -65,6 +65,24 @@ def test_a_tokenizer_of_another_model_is_refused(copy: Path) -> None:
     (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ModelError, match="ids up to 49151 but the model embeds 320 tokens"):
         read_base(ModelSection(path=str(copy)))
+
+
+def test_a_hub_id_is_found_in_the_cache_as_the_hubs_own_client_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants, snapshot_download
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--org--small.model"
+    newest, older = (cached / "snapshots" / (digit * 40) for digit in "ab")
+    for folder in (newest, older):
+        folder.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("a" * 40)
+    assert locate("org/small.model", None) == newest
+    assert Path(snapshot_download("org/small.model", local_files_only=True, cache_dir=tmp_path)) == newest
+    assert locate("org/small.model", "b" * 40) == older
+    for name, revision in (("org/small.model", "v1"), ("org/other", None), ("org/../small", None), ("a/b/c", None)):
+        with pytest.raises(ModelError, match="neither a folder nor a model in the local cache"):
+            locate(name, revision)
 
 
 def test_what_is_neither_a_folder_nor_cached_is_refused_without_a_network(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base import BaseFolder, read_base
-from finetune.cards import Facts, card, licence_of, public_name, write_card, write_terms
+from finetune.cards import Facts, card, check_terms, licence_of, public_name, write_card, write_terms
 from finetune.errors import ExportError
 from finetune.exporters import Losses, MergeReport
 from finetune.families import plain_family
@@ -107,6 +107,44 @@ def test_a_base_without_terms_can_not_be_exported(base: BaseFolder, tmp_path: Pa
         write_terms(out, unknown)
     (base.path / "LICENSE").write_text("do as you like")
     assert write_terms(out, unknown) == "see the base model"
+
+
+@pytest.mark.parametrize(
+    "text", [b"---\nlicense: mit\n---\n", b"---\r\nlicense: mit\r\n---\r\n# x\r\n", b"\xef\xbb\xbf---\nlicense: mit\n--- \n# x\n"]
+)
+def test_front_matter_is_read_as_people_write_it(base: BaseFolder, text: bytes) -> None:
+    (base.path / "README.md").write_bytes(text)
+    assert licence_of(base) == "mit"
+
+
+@pytest.mark.parametrize(
+    "text", ["# a rule\n\n---\nlicense: mit\n---\n", "---\n", "---\nlicense: mit\n", "---\n- mit\n---\n", "---\nlicense: ''\n---\n", ""]
+)
+def test_a_card_that_names_no_licence_names_none(base: BaseFolder, text: str) -> None:
+    """A rule at the top of a text that never ends is no front matter."""
+    (base.path / "README.md").write_text(text)
+    assert licence_of(base) == base.family.licence
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("README.md", b"---\nlicense: [mit\n---\n", r"README.md:\d: no valid YAML .*; write for example license: apache-2.0 between"),
+        ("README.md", b"---\nlicense: {a: b}\n---\n", r"README.md: license is a dict; write its name, for example license: apache-2.0"),
+        ("README.md", b"---\nlicense: caf\xe9\n---\n", r"README.md: no UTF-8 text \(byte 16\); save it as UTF-8"),
+        ("LICENSE", b"Copyright \xa9 2020 Andr\xe9", r"LICENSE: no UTF-8 text \(byte 10\); save it as UTF-8"),
+        ("NOTICE", b"\xff\xfem\0", r"NOTICE: no UTF-8 text \(byte 0\); save it as UTF-8"),
+    ],
+)
+def test_terms_that_can_not_be_read_are_named(base: BaseFolder, name: str, text: bytes, words: str) -> None:
+    (base.path / name).write_bytes(text)
+    with pytest.raises(ExportError, match=words):
+        check_terms(base)
+
+
+def test_a_card_with_several_licences_names_them_all(base: BaseFolder) -> None:
+    (base.path / "README.md").write_text("---\nlicense:\n- mit\n- apache-2.0\n---\n")
+    assert licence_of(base) == "mit, apache-2.0"
 
 
 def test_the_embedded_base_is_under_apache() -> None:

@@ -33,40 +33,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return shown.err
 
 
-def left_behind(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.name.startswith(".partial") or path.name in ("data", "adapter", "export"))
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda folder: folder, "no git repository"),
-        (lambda folder: folder / "absent", "no git repository"),
-        (lambda folder: empty_repository(folder / "empty"), "an empty repository, without any commit"),
-        (lambda folder: binary_repository(folder / "binary"), "not a single usable file"),
-    ],
-    ids=["a folder", "nothing", "an empty repository", "a repository without usable files"],
-)
-def test_a_repository_that_gives_nothing_is_one_message(make, words, tmp_path, recipe, capsys) -> None:
-    message = refused(capsys, "build", recipe, f"data.repositories=[{make(tmp_path)}]")
-    assert words in message
-    assert left_behind(tmp_path / "runs") == []
-
-
-def empty_repository(folder: Path) -> Path:
-    subprocess.run(["git", "init", "-q", str(folder)], check=True)
-    return folder
-
-
-def binary_repository(folder: Path) -> Path:
-    empty_repository(folder)
-    (folder / "image.png").write_bytes(b"\x89PNG\0\0")
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", "-C", str(folder), "add", "-A"], check=True)
-    subprocess.run(["git", "-C", str(folder), *identity, "commit", "-q", "-m", "Add a picture"], check=True)
-    return folder
-
-
 def test_a_recipe_without_repositories_says_what_to_write(recipe, capsys) -> None:
     assert "data.repositories" in refused(capsys, "build", recipe)
 

@@ -167,11 +167,6 @@ def test_every_method_says_whether_it_merges_and_packs() -> None:
         assert isinstance(method.merges, bool) and isinstance(method.packs, bool), kind
 
 
-def test_prefix_tuning_is_not_offered() -> None:
-    """T2, T3: prompt learning mixes packed samples, and prefix tuning dies under gradient checkpointing."""
-    assert not {"prefix", "prompt", "p_tuning"} & {kind for kind, _ in METHODS}
-
-
 def test_options_of_a_method_are_checked_with_the_recipe() -> None:
     with pytest.raises(Exception, match=r"adapter\.dropout|adapter: |less than 1"):
         parse_recipe("adapter: {kind: lora, dropout: 1.5}")

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
 import pytest
+from watching import ROOT
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A git repository of this checkout's sources and notebooks, with a history to learn from. The runs lie in it."""
-    folder = tmp_path_factory.mktemp("notebooks") / "clone"
-    if (ROOT / ".git").exists():
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    else:
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", "runs"))
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
-        for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-q", "-m", "Sources"]):
-            subprocess.run(["git", *arguments], cwd=folder, check=True)
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", dirs_exist_ok=True)
-    return folder
+def executed(clone: Path) -> Callable[[Path], Path]:
+    """Executes a notebook in the clone, after those before it, whose runs it reads; each once, whichever test comes first."""
+    shutil.copytree(ROOT / "notebooks", clone / "notebooks", dirs_exist_ok=True)
+    ended: set[str] = set()
+
+    def execute(path: Path) -> Path:
+        for each in NOTEBOOKS[: NOTEBOOKS.index(path) + 1]:
+            if each.name in ended:
+                continue
+            command = [
+                sys.executable,
+                "-c",
+                "from nbclient.cli import main; main()",
+                "--timeout=500",
+                "--inplace",
+                f"notebooks/{each.name}",
+            ]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False, timeout=900)
+            assert done.returncode == 0, f"{each.name}\n{done.stderr[-3000:]}"
+            ended.add(each.name)
+        return clone / "notebooks" / path.name
+
+    return execute
 
 
 def test_there_are_four() -> None:
@@ -42,13 +56,25 @@ def test_a_notebook_lies_in_the_tree_without_outputs(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_to_its_end(path: Path, clone: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from nbclient.cli import main; main()", "--timeout=500", "--inplace", f"notebooks/{path.name}"]
-    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    cells = [cell for cell in nbformat.read(clone / "notebooks" / path.name, as_version=4).cells if cell.cell_type == "code"]
+def test_a_notebook_uses_public_names_and_defines_nothing(path: Path) -> None:
+    tree = ast.parse("\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"))
+    nodes = [*ast.walk(tree)]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)], "logic belongs into finetune/"
+    assert not [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+    ours = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("finetune")]
+    assert ours
+    for node in ours:
+        module = import_module(node.module or "")
+        for name in (alias.name for alias in node.names):
+            assert name in getattr(module, "__all__", [name]), f"{node.module} does not offer {name}"
+            assert hasattr(module, name)
+            assert not name.startswith("_")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_to_its_end(path: Path, executed: Callable[[Path], Path]) -> None:
+    cells = [cell for cell in nbformat.read(executed(path), as_version=4).cells if cell.cell_type == "code"]
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
     warnings = [output.text for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
-    assert pictures or path.name.startswith("04"), "it shows what it found"
+    assert pictures, "it shows what it found"
     assert not [text for text in warnings if "Warning" in text and "TqdmWarning: IProgress" not in text], "tqdm asks for widgets"

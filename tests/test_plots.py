@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from finetune.plots import comparison_plot, loss_plot
-from finetune.records import Comparison, Estimate
+from finetune.plots import loss_plot
 
 
 def test_a_loss_plot_is_a_picture_and_the_same_every_time() -> None:
@@ -9,9 +8,3 @@ def test_a_loss_plot_is_a_picture_and_the_same_every_time() -> None:
     first = loss_plot(train, valid)
     assert first.startswith(b"\x89PNG") and first == loss_plot(train, valid)
     assert first != loss_plot(train, [])
-
-
-def test_a_comparison_plot_has_a_panel_for_each_metric() -> None:
-    shown = Comparison(Estimate(0.2, 0.1, 0.3, 50), Estimate(0.5, 0.4, 0.6, 50), Estimate(0.3, 0.2, 0.4, 50))
-    one, two = comparison_plot([("exact", shown)]), comparison_plot([("exact", shown), ("edit", shown)])
-    assert one.startswith(b"\x89PNG") and len(two) > len(one)

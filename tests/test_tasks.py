@@ -165,3 +165,30 @@ def test_no_room_for_a_prompt_is_said(encoder: Encoder) -> None:
 
 def test_lines_end_at_both_kinds_of_line_end() -> None:
     assert [(line.start, line.end, line.indent) for line in lines_of("ab\r\n  c\n\n")] == [(0, 2, 0), (4, 7, 2), (8, 8, 0), (9, 9, 0)]
+
+
+SYNTAX: tuple[Kind, ...] = ("expression", "arguments", "body")
+
+
+@pytest.mark.parametrize("kind", SYNTAX)
+@given(text=st.text(alphabet="ab(x, y)[1]{} \n\r:=\U0001f600", max_size=80))
+@settings(max_examples=30, deadline=None)
+def test_holes_of_the_syntax_join_to_the_file_too(kind: Kind, text: str) -> None:
+    for hole in holes_of(source(PYTHON + text), kind, seed=1):
+        assert hole.prefix + hole.truth + hole.suffix == PYTHON + text
+        assert hole.truth == hole.truth.strip()
+        assert any(character.isalnum() for character in hole.truth)
+
+
+def test_holes_of_the_syntax_are_its_parts() -> None:
+    truths = {kind: {hole.truth for hole in draw([source(PYTHON)], kind)} for kind in SYNTAX}
+    assert truths["arguments"] == {"row"}
+    assert truths["expression"] == {"self.path", "self.rows", "self.open", "self.rows.append", "self.rows.append(row)"}
+    assert "self.rows.append(row)" in truths["body"] and len(truths["body"]) == 3
+    assert draw([source(PYTHON)], "expression") != draw([source(PYTHON)], "expression", seed=1)
+
+
+def test_a_file_without_a_grammar_has_no_holes_of_the_syntax() -> None:
+    ruby = replace(source("puts f(1 + 2)\n", path="a.rb"), language="Ruby")
+    assert draw([ruby, source(PYTHON)], "body") == draw([source(PYTHON)], "body")
+    assert draw([ruby], "expression") == []

@@ -50,12 +50,13 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 def read_report(path: Path) -> Evaluation:
     """The evaluation that `to_json` described."""
     values = json.loads(path.read_text(encoding="utf-8"))
-    kinds = {kind: _comparisons(metrics) for kind, metrics in values.pop("kinds").items()}
-    metrics, notes = _comparisons(values.pop("metrics")), tuple(values.pop("notes"))
+    kinds = {kind: read_comparisons(metrics) for kind, metrics in values.pop("kinds").items()}
+    metrics, notes = read_comparisons(values.pop("metrics")), tuple(values.pop("notes"))
     return Evaluation(metrics=metrics, kinds=kinds, notes=notes, **values)
 
 
-def _comparisons(metrics: Mapping[str, Any]) -> dict[str, Comparison]:
+def read_comparisons(metrics: Mapping[str, Any]) -> dict[str, Comparison]:
+    """Comparisons by metric, from their JSON."""
     return {name: _read_comparison(values) for name, values in metrics.items()}
 
 

@@ -9,15 +9,16 @@ from finetune.errors import EvaluateError
 from finetune.evaluate.measure import Item, ask, require_files, summarise
 from finetune.evaluate.plot import figure
 from finetune.evaluate.report import Evaluation, read_report, to_json
-from finetune.files import write_atomic, write_json
+from finetune.files import json_text, write_together
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
+from finetune.model import Load, load_model
 from finetune.recipe import Recipe
 from finetune.run import Run, open_run
 
 FORMAT = 1  # raised when the same adapter and recipe would give another report
 
 
-def evaluate(recipe: Recipe) -> Evaluation:
+def evaluate(recipe: Recipe, *, load: Load = load_model) -> Evaluation:
     """Base against tuned on the same held-out holes, or the report that is there. Raises EvaluateError when nothing was held out."""
     run = open_run(recipe)
     for step in ("build", "train"):
@@ -29,7 +30,7 @@ def evaluate(recipe: Recipe) -> Evaluation:
     with run.step("evaluate") as notes:
         notes["inputs"] = inputs
         base = read_base(recipe.model)
-        completer = open_completer([run])
+        completer = open_completer([run], load=load)
         limit = prompt_limit(run, base)
         by_kind = heldout_holes(files, run, completer.encoder, limit=limit)
         holes = [hole for kind in by_kind.values() for hole in kind]
@@ -43,6 +44,5 @@ def evaluate(recipe: Recipe) -> Evaluation:
 def _write(run: Run, evaluation: Evaluation, items: list[Item]) -> None:
     """The report last: where it lies, the rest lies too."""
     lines = "".join(json.dumps(item.to_json(), ensure_ascii=False) + "\n" for item in items)
-    write_atomic(run.folder / "answers.jsonl", lines)
-    write_atomic(run.folder / "report.png", figure(evaluation))
-    write_json(run.report, to_json(evaluation))
+    picture, report = figure(evaluation), json_text(to_json(evaluation))
+    write_together({run.folder / "answers.jsonl": lines, run.folder / "report.png": picture, run.report: report})

@@ -22,8 +22,11 @@ def table(evaluation: Evaluation) -> Group:
     from rich.text import Text
 
     counts = ", ".join(f"{count} {kind}" for kind, count in evaluation.holes.items())
-    parts: list[Table | Text] = [_table(f"all holes ({counts}) of {evaluation.files} held-out files", evaluation.metrics)]
-    parts += [_table(f"{kind} holes ({evaluation.holes[kind]})", metrics) for kind, metrics in evaluation.kinds.items()]
+    title = f"all holes ({counts}) of {evaluation.files} held-out files; 95 % intervals"
+    tables = [_table(title, evaluation.metrics, holes=sum(evaluation.holes.values()))]
+    for kind, metrics in evaluation.kinds.items():
+        tables.append(_table(f"{kind} holes ({evaluation.holes[kind]})", metrics, holes=evaluation.holes[kind]))
+    parts: list[Table | Text] = [part for table in tables for part in (table, Text())]
     parts += [Text(f"unscored: {count} ({reason})", style="yellow") for reason, count in evaluation.unscored.items()]
     parts += [Text(note, style="dim") for note in (*_missing(evaluation), *evaluation.notes)]
     return Group(*parts)
@@ -37,25 +40,44 @@ def _missing(evaluation: Evaluation) -> list[str]:
     return notes + [f"The {kind} holes come from one file: no interval for them alone." for kind in alone]
 
 
-def _table(title: str, metrics: Mapping[str, Comparison]) -> Table:
+def _table(title: str, metrics: Mapping[str, Comparison], *, holes: int) -> Table:
+    """Each figure with its interval below it, so that a terminal of 80 columns holds all of them whole."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    found = Table("metric", "base", "tuned", "tuned - base", "n", "tuned is", title=title, title_justify="left", title_style="bold")
+    found = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    found.add_column("metric", no_wrap=True)
+    for name in ("base", "tuned"):
+        found.add_column(name)
+    found.add_column("tuned - base", no_wrap=True)
+    found.add_column("tuned is")
     for name, comparison in sorted(metrics.items()):
-        better = " (lower is better)" if comparison.better == "lower" else ""
         found.add_row(
-            name + better,
+            _named(name, comparison, holes=holes),
             _interval(comparison.base),
             _interval(comparison.tuned),
             _interval(comparison.difference, sign="+"),
-            str(comparison.difference.n),
             _verdict(comparison),
         )
     return found
 
 
-def _interval(estimate: Estimate, *, sign: str = "") -> str:
-    return f"{estimate.value:{sign}.3f} ({estimate.low:{sign}.3f} to {estimate.high:{sign}.3f})"
+def _named(name: str, comparison: Comparison, *, holes: int) -> Text:
+    """The metric, and below it what is not as for the others."""
+    from rich.text import Text
+
+    text = Text(name)
+    if comparison.better == "lower":
+        text.append("\nlower is better", "dim")
+    if comparison.difference.n != holes:
+        text.append(f"\nof {comparison.difference.n} holes", "dim")
+    return text
+
+
+def _interval(estimate: Estimate, *, sign: str = "") -> Text:
+    from rich.text import Text
+
+    return Text.assemble(f"{estimate.value:{sign}.3f}\n", (f"{estimate.low:{sign}.3f} to {estimate.high:{sign}.3f}", "dim"))
 
 
 def _verdict(comparison: Comparison) -> Text:

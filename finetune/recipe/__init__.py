@@ -8,8 +8,10 @@ from finetune.recipe.sections import (
     ModelSection,
     Recipe,
     RedactionSection,
+    SearchSection,
     SweepSection,
     TrainSection,
+    ValuesSection,
 )
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "ModelSection",
     "Recipe",
     "RedactionSection",
+    "SearchSection",
     "SweepSection",
     "TrainSection",
+    "ValuesSection",
     "dump_recipe",
     "load_recipe",
     "parse_recipe",

@@ -53,7 +53,9 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, source: str = "rec
         return Recipe.model_validate(values)
     except ValidationError as error:
         order = list(places)
-        found = sorted(error.errors(), key=lambda e: _position(e["loc"], order))
+        # A default that hangs on a faulty part is no fault of its own.
+        faulty = (each for each in error.errors() if each["type"] != "default_factory_not_called")
+        found = sorted(faulty, key=lambda e: _position(e["loc"], order))
         faults = [_fault(e["loc"], e["type"], e["msg"], values, places, source) for e in found]
         raise RecipeError("\n".join(faults)) from error
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import Starcoder2ForCausalLM
 
-from finetune.data.miners.fim import Shape, hole
+from finetune.data.miners.holes import Shape, hole
 from finetune.data.render import Encoder, encode_prompt
 from finetune.demo.pretrain.corpus import File
 from finetune.families import FAMILIES

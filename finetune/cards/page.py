@@ -1,27 +1,22 @@
-"""The model card and the licence files of an export: what it is, what it was made from, what was measured, what is owed.
+"""The model card of an export, as Markdown: what it is, what it was made from, what was measured.
 
 A figure that was not measured is said to be so.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from finetune.base import DEMO, BaseFolder
-from finetune.data.licences import UNKNOWN, is_licence_file, licence_of_file
-from finetune.errors import ExportError
+from finetune.base import BaseFolder
+from finetune.cards.terms import OPENRAIL, from_hub, public_name
 from finetune.exporters import MergeReport
 from finetune.recipe import Recipe
 
-READABLE = 0o644
-_TERMS = ("LICENSE", "LICENCE", "COPYING", "NOTICE")
-OPENRAIL = "bigcode-openrail-m"
+_LIBRARY = {"merged": "transformers", "adapter": "peft", "gguf": "llama.cpp", "gguf_lora": "llama.cpp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,91 +29,6 @@ class Facts:
     adapter_digest: str
     data: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
-
-
-def write_card(folder: Path, facts: Facts) -> None:
-    """README.md, and the licence files that the base asks for."""
-    licence = write_terms(folder, facts.base)
-    path = folder / "README.md"
-    path.write_text(card(facts, licence), encoding="utf-8")
-    path.chmod(READABLE)
-
-
-def public_name(base: BaseFolder) -> str:
-    """The base's name for other machines: its hub id, or the name of its folder; never a path."""
-    if from_hub(base):
-        return base.name
-    return "octotune-demo" if base.path == DEMO else base.path.name
-
-
-def from_hub(base: BaseFolder) -> bool:
-    """Whether the base lies in the hub's cache, in a folder called after its commit."""
-    return base.path.parent.name == "snapshots"
-
-
-def licence_of(base: BaseFolder) -> str:
-    """The licence that the base's own card names, else the known one whose text lies beside it, else its family's."""
-    card = base.path / "README.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    if text.startswith("---\n"):
-        header = yaml.safe_load(text.split("---\n")[1])
-        named = header.get("license_name") or header.get("license") if isinstance(header, dict) else None
-        if named:
-            return str(named)
-    found = {licence_of_file(path.read_text(encoding="utf-8", errors="replace")) for path in _terms(base) if is_licence_file(path.name)}
-    return found.pop().lower() if len(found) == 1 and UNKNOWN not in found else base.family.licence
-
-
-def _terms(base: BaseFolder) -> list[Path]:
-    """The licence and notice files beside the base's weights."""
-    return sorted(path for path in base.path.iterdir() if path.is_file() and path.name.upper().startswith(_TERMS))
-
-
-def write_terms(folder: Path, base: BaseFolder) -> str:
-    """The base's licence files into `folder`; gives the licence's name. Raises ExportError where the terms are not known.
-
-    A family whose licence has a public address is referred to by it when the base's folder holds no copy.
-    """
-    licence = licence_of(base)
-    copied = [path.name for path in _terms(base)]
-    for name in copied:
-        shutil.copyfile(base.path / name, folder / name)
-    if all(name.upper().startswith("NOTICE") for name in copied):
-        if licence != base.family.licence or base.family.licence_url is None:
-            raise ExportError(
-                f"{base.path}: no LICENSE beside the base's weights ({licence}); copy the base model's LICENSE file there and export again"
-            )
-        (folder / "LICENSE").write_text(_by_reference(base, licence), encoding="utf-8")
-        copied.append("LICENSE")
-    if licence == OPENRAIL:
-        own = folder / "NOTICE"
-        before = f"\n{own.read_text(encoding='utf-8')}" if own.exists() else ""
-        own.write_text(_openrail_notice(base) + before, encoding="utf-8")
-        copied.append(own.name)
-    for name in copied:
-        (folder / name).chmod(READABLE)
-    return licence
-
-
-def _by_reference(base: BaseFolder, licence: str) -> str:
-    return (
-        f"The weights in this folder are a modification of {public_name(base)}, a model of the {base.family.name} family.\n"
-        f"They are licensed under {licence}. The text of that licence is at\n\n    {base.family.licence_url}\n\n"
-        "and is part of these terms. Put its full text in the place of this file before the folder leaves your organisation.\n"
-    )
-
-
-def _openrail_notice(base: BaseFolder) -> str:
-    """The duties of BigCode's licence in our words; its own text decides."""
-    return (
-        f"{public_name(base)} is licensed under {OPENRAIL} ({base.family.licence_url}).\n"
-        "Adapters, merged and quantised weights are modifications in the sense of that licence. Therefore:\n\n"
-        "1. Paragraph 4 and the use restrictions of Attachment A bind every use of this model and of what is made from it.\n"
-        "2. Who passes it on, as files, as a service or in any other way, puts paragraph 4 and Attachment A, or restrictions\n"
-        "   that serve the same purpose, into the terms under which it is passed on.\n"
-        "3. The documentation that goes with it is of the same or better quality and names the modification: README.md.\n"
-        "4. Generated text that is published is disclosed as machine generated.\n"
-    )
 
 
 def card(facts: Facts, licence: str) -> str:
@@ -135,7 +45,7 @@ def card(facts: Facts, licence: str) -> str:
 
 
 def _header(facts: Facts, licence: str) -> str:
-    header: dict[str, Any] = {"license": licence, "library_name": "peft" if facts.report.base == "none" else "transformers"}
+    header: dict[str, Any] = {"license": licence, "library_name": _LIBRARY[facts.report.form]}
     if licence == OPENRAIL:
         header |= {"license": "other", "license_name": licence, "license_link": facts.base.family.licence_url}
     header |= {"base_model": facts.base.name} if from_hub(facts.base) else {}
@@ -144,7 +54,13 @@ def _header(facts: Facts, licence: str) -> str:
 
 
 def _origin(facts: Facts) -> str:
-    form = "The adapter alone" if facts.report.base == "none" else f"{public_name(facts.base)} with an adapter merged into its weights"
+    base = public_name(facts.base)
+    form = {
+        "merged": f"{base} with an adapter merged into its weights",
+        "adapter": "The adapter alone",
+        "gguf": f"{base} with an adapter merged into its weights, as a GGUF file for llama.cpp",
+        "gguf_lora": f"{base} and an adapter beside it, as two GGUF files for llama.cpp",
+    }[facts.report.form]
     rows = [
         ("base model", public_name(facts.base)),
         ("base revision", facts.base.path.name if from_hub(facts.base) else "a local folder"),
@@ -209,6 +125,10 @@ def _merge(report: MergeReport) -> str:
         ("merged into", into),
         ("number format", report.dtype),
         ("strength", f"{report.strength:g}"),
+        *(
+            (f"added: {each.name}, x {each.weight:g}", f"SHA-256 {each.digest}; its data is not in the table above")
+            for each in report.added
+        ),
         ("KL(adapter, this), nats a token", f"{report.kl:.2e} (allowed {report.tolerance:.2e})"),
         ("KL(adapter, base), for comparison", f"{report.effect:.2e}"),
         ("same most likely token", f"{report.top1:.4f}"),
@@ -226,7 +146,12 @@ def _limits(facts: Facts, licence: str) -> str:
         "- Its output can be wrong, insecure or close to training text: review it as you would a stranger's patch.",
         "- It may know names and habits of the private code it has seen; treat the weights as confidential as that code.",
     ]
-    if facts.base.sliding_window:
+    if facts.report.form in ("gguf", "gguf_lora"):
+        lines.append(
+            "- llama.cpp answers as the trained model does within the context that the file names; it is cut to the sliding window "
+            "where the model has one, since llama.cpp has none for every architecture."
+        )
+    elif facts.base.sliding_window:
         lines.append(
             f"- Attention reaches {facts.base.sliding_window} tokens back; a runtime without a sliding window differs beyond that."
         )

@@ -1,0 +1,19 @@
+"""The model card and the licence files of an export: what it is, what it was made from, what was measured, what is owed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finetune.cards.page import Facts, card
+from finetune.cards.terms import check_terms, licence_of, public_name, write_terms
+from finetune.files import READABLE
+
+__all__ = ["Facts", "card", "check_terms", "licence_of", "public_name", "write_card", "write_terms"]
+
+
+def write_card(folder: Path, facts: Facts) -> None:
+    """README.md, and the licence files that the base asks for."""
+    licence = write_terms(folder, facts.base)
+    path = folder / "README.md"
+    path.write_text(card(facts, licence), encoding="utf-8")
+    path.chmod(READABLE)
