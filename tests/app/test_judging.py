@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_completer import FakeCompleter
+from settings_fields import open_settings, set_numbers
 
 from app.record import Question
 from app.votes import FILE, Ballots
@@ -95,8 +96,7 @@ def test_answers_that_say_the_same_are_not_voted_on(tab: Page, serve: Serve, com
 
 def test_the_same_is_asked_again_with_the_next_seed_and_kept_in_the_history(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
     tab.goto(serve(completer))
-    tab.get_by_role("button", name="How the answer is drawn").click()
-    tab.get_by_role("spinbutton", name="Temperature").fill("0.7")
+    set_numbers(tab, Temperature="0.7")
     ask(tab)
     facts(tab, "seed 0").first.wait_for()
     tab.locator("#again:enabled").wait_for()
@@ -146,7 +146,7 @@ def test_who_answers_can_be_chosen_among_several_adapters(tab: Page, serve: Serv
     ask(tab)
     facts(tab, "stopped by itself").nth(2).wait_for()
     assert heads(tab) == ["base", "one", "two"]
-    tab.get_by_role("button", name="How the answer is drawn").click()
+    open_settings(tab)
     for arm in ("base", "one"):
         tab.get_by_role("checkbox", name=arm).uncheck()
     tab.click("#ask-fim")
@@ -203,7 +203,7 @@ def test_axe_finds_no_serious_fault_on_any_page(
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     tab = context.new_page()
     tab.goto(serve(completer, ballots=ballots, holes=HOLES))
-    tab.get_by_role("button", name="How the answer is drawn").click()
+    open_settings(tab)
     tab.get_by_role("radio", name="Probabilities").check()
     ask(tab)
     tab.locator("#answers .numbers summary").first.click()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_completer import WAIT_S, FakeCompleter
+from settings_fields import set_numbers
 
 from app.record import Question
 from app.settings import OTHERS
@@ -189,10 +190,7 @@ def test_a_hole_is_shown_with_its_true_text(tab: Page, serve: Serve, completer: 
 def test_settings_explain_themselves_and_reach_the_completer(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
     completer.texts = {"base": "a b c d e f", "tuned": "a b c d e f"}
     tab.goto(serve(completer))
-    tab.get_by_role("button", name="How the answer is drawn").click()
-    for name, value in (("Longest answer", "3"), ("Temperature", "0.7"), ("Top p", "0.5")):
-        tab.get_by_role("spinbutton", name=name).fill(value)
-    tab.get_by_label("Seed").fill("11")
+    set_numbers(tab, Longest_answer="3", Temperature="0.7", Top_p="0.5", Seed="11")
     assert "the same answer each time" in tab.inner_text("#settings")
     fill_in(tab)
     wait_for_fact(tab, "ran into the limit")
