@@ -5,8 +5,11 @@ Shapes: N scales, one for each 64 numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from finetune.merge.nf4 import quantise
 
 if TYPE_CHECKING:
     import torch
@@ -16,18 +19,18 @@ Rows = Callable[[slice], "torch.Tensor"]
 # Rows are taken in multiples of this: multiplication kernels then cut them as they would cut the whole matrix, so that the
 # sums, and with them the bits, are the same (found with MKL on avx512; 341 rows at a time differ in the last bit).
 _ROWS = 192
+_LEAST = 48  # rows of the last slice: a row or two would go through other kernels
 _NUMBERS = 1 << 20  # 4 MB in float32: stays in a processor's cache
 
 
 def row_blocks(shape: tuple[int, ...], *, whole: bool) -> Iterator[slice]:
-    """Slices of the first axis that fit the cache; all of it when `whole`."""
+    """Slices of the first axis, of about one size, that fit the cache; all of it when `whole`."""
     rows = shape[0] if shape else 1
-    across = 1
-    for length in shape[1:]:
-        across *= length
-    step = max(1, _NUMBERS // max(1, across) // _ROWS) * _ROWS
-    starts = [0] if whole else [*range(0, max(1, rows), step)]
-    if len(starts) > 1 and rows - starts[-1] < step:
+    step = max(1, _NUMBERS // max(1, math.prod(shape[1:])) // _ROWS)  # in units of _ROWS
+    units = -(-rows // _ROWS)
+    even = max(1, -(-units // -(-units // step))) * _ROWS if units else 1
+    starts = [0] if whole else [*range(0, max(1, rows), even)]
+    if len(starts) > 1 and rows - starts[-1] < _LEAST:
         starts.pop()
     return (slice(start, stop) for start, stop in zip(starts, [*starts[1:], rows], strict=True))
 
@@ -41,9 +44,7 @@ def there_and_back_4bit(read: Rows, blocks: list[slice], *, like: Any) -> Rows:
     import torch
     from bitsandbytes import functional
 
-    packed: list[tuple[torch.Tensor, Any]] = [
-        functional.quantize_4bit(read(rows).contiguous(), blocksize=like.blocksize, quant_type=like.quant_type) for rows in blocks
-    ]
+    packed = [quantise(read(rows), like=like) for rows in blocks]
     if like.compress_statistics:
         # as in bitsandbytes' quantize_4bit and dequantize_4bit
         scales_N = torch.cat([state.absmax for _, state in packed])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ExportError
-from finetune.merge import BaseWeights, MergeOptions, Part, merge, read_adapter
+from finetune.merge import BaseWeights, MergeOptions, Part, merge, nf4, read_adapter
 from finetune.merge.reading import contents
 from finetune.merge.rounding import row_blocks, there_and_back_4bit
 from finetune.merge.shards import Planned, write_shards
@@ -82,7 +83,7 @@ def in_memory(base: BaseFolder, bits: str) -> Any:
 
 def test_the_wide_base_is_merged_in_several_pieces(wide_base: BaseFolder) -> None:
     blocks = [*BaseWeights(wide_base, section(wide_base, "nf4")).blocks("model.layers.0.mlp.c_fc.weight")]
-    assert [(rows.start, rows.stop) for rows in blocks] == [(0, 960), (960, 2304)]
+    assert [(rows.start, rows.stop) for rows in blocks] == [(0, 768), (768, 1536), (1536, 2304)]
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,57 @@ def test_4_bits_in_pieces_are_4_bits_in_one(shape: tuple[int, int], dtype: torch
     assert torch.equal(torch.cat([read(rows) for rows in blocks]), functional.dequantize_4bit(codes, state))
 
 
+def on_borders() -> torch.Tensor:
+    """Numbers on and beside every border between two codes, at several scales; an empty block; the smallest numbers there are."""
+    table = functional.get_4bit_type("nf4", device="cpu")
+    borders = (table[:-1] + table[1:]) / 2
+    around = [borders, torch.nextafter(borders, torch.tensor(2.0)), torch.nextafter(borders, torch.tensor(-2.0)), torch.ones(19)]
+    one = torch.cat(around)
+    return torch.stack([one, 0.37 * one, -5.0 * one, torch.zeros(64), 1e-39 * one, 1e-45 * one])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("blocksize", [64, 256])
+def test_codes_are_those_of_bitsandbytes_on_every_border(dtype: torch.dtype, blocksize: int) -> None:
+    from bitsandbytes.nn import Params4bit
+
+    assert nf4._equal_to_the_bit("nf4", blocksize)  # else the comparison below is of bitsandbytes with itself
+    like = Params4bit(torch.empty(0), quant_type="nf4", blocksize=blocksize)
+    rows = torch.cat([on_borders(), torch.randn(3 * 4096 + 6, 64, generator=torch.Generator().manual_seed(5))]).to(dtype)[: 3 * 4096]
+    codes, state = nf4.quantise(rows, like=like)
+    wanted, whole = functional.quantize_4bit(rows, quant_type="nf4", blocksize=blocksize)
+    assert torch.equal(codes, wanted) and torch.equal(state.absmax, whole.absmax)
+    assert torch.equal(functional.dequantize_4bit(codes, state), functional.dequantize_4bit(wanted, whole))
+
+
+def test_a_bitsandbytes_that_rounds_otherwise_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bitsandbytes.nn import Params4bit
+
+    published = functional.quantize_4bit
+
+    def otherwise(rows: torch.Tensor, **options: Any) -> Any:
+        codes, state = published(rows, **options)
+        return codes ^ 1, state
+
+    monkeypatch.setattr(functional, "quantize_4bit", otherwise)
+    nf4._equal_to_the_bit.cache_clear()
+    try:
+        rows = torch.randn(8, 64)
+        codes, _ = nf4.quantise(rows, like=Params4bit(torch.empty(0), quant_type="nf4"))
+        assert torch.equal(codes, published(rows, quant_type="nf4")[0] ^ 1)
+    finally:
+        nf4._equal_to_the_bit.cache_clear()
+
+
 @given(st.lists(st.integers(1, 40_000), min_size=0, max_size=3).filter(lambda shape: len(shape) < 3 or max(shape) < 500))
 def test_blocks_cover_every_row_once_and_start_at_multiples(shape: list[int]) -> None:
     blocks = [*row_blocks(tuple(shape), whole=False)]
     assert blocks[0].start == 0 and blocks[-1].stop == (shape[0] if shape else 1)
     assert all(one.stop == other.start and one.stop % 192 == 0 for one, other in zip(blocks, blocks[1:], strict=False))
+    across = math.prod(shape[1:])
+    at_most = max(192, (1 << 20) // across) + 47  # rows; fewer than 48 left over go along
+    assert all(rows.stop - rows.start <= at_most for rows in blocks)
+    assert len(blocks) == 1 or blocks[-1].stop - blocks[-1].start >= 48
     assert len([*row_blocks(tuple(shape), whole=True)]) == 1
 
 
@@ -212,22 +259,20 @@ from finetune.recipe import ModelSection
 def status(name):
     return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
 
-def run(bits, base, adapter, out, turn=0):
+def run(bits, base, adapter, out):
     section = ModelSection(path=base, quantization=bits, dtype="bfloat16")
-    out = Path(f"{out}-{bits}-{turn}")
+    out = Path(f"{out}-{bits}")
     out.mkdir()
     merge(BaseWeights(read_base(section), section), [Part(read_adapter(Path(adapter)))], folder=out, options=MergeOptions())
 
 small, large = json.loads(sys.argv[1])
 for bits in ("none", "nf4"):
-    run(bits, *small)  # libraries are read and warm from here
-    grown = []
-    for turn in range(2):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = status("VmRSS")
-        run(bits, *large, turn)
-        grown.append(status("VmHWM") - before)  # not getrusage's figure, which begins with the parent's
-    print(min(grown))  # pages of libraries that come back from disk only ever add to it
+    run(bits, *small)  # libraries are read and warm from here; its tensors are too small to leave room for those of the other
+before = status("VmRSS")
+for bits in ("none", "nf4"):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    run(bits, *large)
+    print(status("VmHWM") - before)  # not getrusage's figure, which begins with the parent's
 """
 
 
@@ -247,14 +292,14 @@ def random_adapter(base: BaseFolder, folder: Path) -> Path:
     return folder
 
 
-def many_shards(folder: Path, base: BaseFolder, layers: int) -> int:
-    """A base of that shape with `layers` blocks of random bfloat16, a file for each; gives the bytes of the largest."""
+def many_shards(folder: Path, base: BaseFolder, **shape: int) -> int:
+    """A base like it, but of that shape, of random bfloat16 with a file for each block; gives the bytes of the largest."""
     import shutil
 
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(base.path / name, folder / name)
     config = json.loads((base.path / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers, "intermediate_size": 4096}))
+    (folder / "config.json").write_text(json.dumps(config | shape))
     shapes = {name: weight.shape for name, weight in skeleton(folder).state_dict().items() if name != "lm_head.weight"}
     places = {name: f"model-{name.split('.')[2] if '.layers.' in name else 'rest'}.safetensors" for name in shapes}
     for file in set(places.values()):
@@ -265,11 +310,15 @@ def many_shards(folder: Path, base: BaseFolder, layers: int) -> int:
 
 def test_peak_memory_stays_under_twice_the_largest_file(wide_base: BaseFolder, tmp_path: Path) -> None:
     """All memory that is resident, mapped files in it too: the merge maps none. 5 files of 22 MB; in full precision, then nf4."""
+    shapes = {
+        "small": {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 128},
+        "large": {"num_hidden_layers": 5, "intermediate_size": 4096},
+    }
     named = []
-    for name, layers in (("small", 1), ("large", 5)):
+    for name, shape in shapes.items():
         folder = tmp_path / name
         folder.mkdir()
-        largest = many_shards(folder, wide_base, layers)
+        largest = many_shards(folder, wide_base, **shape)
         base = read_base(ModelSection(path=str(folder)))
         named.append([str(folder), str(random_adapter(base, tmp_path / f"{name}-adapter")), str(tmp_path / f"{name}-out")])
     done = subprocess.run([sys.executable, "-c", CHILD, json.dumps(named)], capture_output=True, text=True, check=True)
