@@ -30,6 +30,7 @@ SAFE = {
     "GIT_CONFIG_KEY_0": "safe.directory",
     "GIT_CONFIG_VALUE_0": "*",
 }  # GitPython calls git, which asks whose it is
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # modules are compiled once for all, as on any machine, not in each start
 READERS = ("finetune", "pygit2", "gitpython", "changes")
 
 
@@ -126,7 +127,7 @@ def measure(name: str, path: str, python: str, *, check: bool) -> dict[str, Any]
     """One reader in its own process: what it found, CPU-seconds with all children, wall seconds."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [python, __file__, path, "--reader", name, *(["--check"] if check else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | SAFE)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | SAFE | COMPILED)
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - begun
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return json.loads(done.stdout) | {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2)}

@@ -33,7 +33,7 @@ def decode(blob: Blob) -> Text:
         text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError:
         return Text(reason="not_utf8")
-    return Text(text) if text.strip() else Text(reason="empty")
+    return Text(reason="empty") if not text or text.isspace() else Text(text)
 
 
 def printable_path(path: bytes) -> str:

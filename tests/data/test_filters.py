@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,13 @@ def test_the_quick_look_for_encoded_data_misses_no_base64_and_no_escapes(text):
     strict = EncodedData(max_length=63)
     found = any(strict._encoded(text, form) for form in (filters.BASE64, filters.ESCAPES))
     assert not found or strict(file(text)) == "encoded_data"
+
+
+UNITS = st.sampled_from(["ff", "0xff", r"\x0a", "00"] * 8 + ["0x", "x", "\\", "g", "_", "é", "a", "012"])
+
+
+@given(st.lists(st.tuples(UNITS, st.sampled_from([" ", ", ", ",", "\n", " ,  ", ""])), min_size=8, max_size=40))
+def test_the_fast_pattern_for_hex_finds_what_the_plain_one_finds(pieces):
+    plain = re.compile(rf"(?:\b{filters.HEX_UNIT}{filters.HEX_GAP}){{8,}}")
+    text = "".join(unit + gap for unit, gap in pieces)
+    assert [found.span() for found in filters.HEX.finditer(text)] == [found.span() for found in plain.finditer(text)]

@@ -7,13 +7,15 @@ replacement, index or setting of the user's has a say, and a partial clone has n
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -21,7 +23,8 @@ from typing import IO, NamedTuple
 
 from finetune.errors import DataError
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # bytes read at once: they stay in a processor's cache until they are taken apart
+PIPE = 1 << 20  # bytes git may write ahead: it and we are woken a sixteenth as often as with a pipe of the usual size
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 MAX_UNREADABLE = 100  # damaged objects before the whole store is called damaged
 
@@ -94,7 +97,11 @@ class Store:
         where = environment(GIT_DIR=str(self.folder), GIT_OBJECT_DIRECTORY=self.objects)
         # Complaints go to a file: a full pipe that nobody reads would stop git.
         with (self.folder / "complaints").open("wb") as complaints:
-            return subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=CHUNK)
+            process = subprocess.Popen(
+                ["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=CHUNK
+            )
+        _widen(process.stdout)
+        return process
 
     def answers(self, lines: Iterable[bytes], *arguments: str) -> Iterator[bytes]:
         """The NUL-separated pieces a git command writes when it is given these lines. Raises GitFailed when it fails."""
@@ -167,11 +174,19 @@ def _answers(output: IO[bytes], oids: list[str], max_bytes: int) -> Iterator[Blo
             content = None
             left = _skip(output, size + 1)
         else:
-            content = output.read(size + 1)
-            left = size + 1 - len(content)
+            content = output.read(size)
+            left = size + 1 - len(content) - len(output.read(1))
         if left:
             return
-        yield Blob(oid, reason="too_large") if content is None else Blob(oid, content[:-1])
+        yield Blob(oid, reason="too_large") if content is None else Blob(oid, content)
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Makes room in the pipe where the system lets us."""
+    assert pipe is not None
+    if sys.platform == "linux":
+        with suppress(OSError):  # a user's pipes may not hold more together than a limit says; a narrow one works too
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _skip(output: IO[bytes], size: int) -> int:
