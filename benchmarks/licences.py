@@ -7,6 +7,8 @@ The labelled set: every installed distribution in the folders (this environment'
 declares one SPDX identifier and carries exactly one licence file of at most 36 kB (the GPL's length: longer ones are collections of
 bundled licences, which one identifier does not label); distinct texts only. Both sides get the same texts in one process
 each, after one text to warm up; CPU-seconds.
+`agree`: what is found is what is declared, and nothing else; `declared_among_found`: it is among what is found, as in a file that holds
+the licences of bundled code too.
 """
 
 from __future__ import annotations
@@ -76,12 +78,20 @@ def peer(python: Path, labelled: list[str]) -> tuple[list[str], float]:
     return [result["found"][f"{place:05}"] for place in range(len(labelled))], result["seconds"]
 
 
+def names(expression: str) -> set[str]:
+    """The identifiers in an expression, in small letters; whether later versions are meant no text of the GPL says, so neither does this."""
+    words = expression.lower().replace("(", " ").replace(")", " ").split()
+    return {word.removesuffix("-only").removesuffix("-or-later").removesuffix("+") for word in words} - {"and", "or", "with"}
+
+
 def rates(found: list[str], seconds: float, labelled: dict[str, str]) -> dict:
+    within = sum(names(declared) <= names(each) for each, declared in zip(found, labelled.values(), strict=True))
     wrong = [f"{declared}: {each}" for each, declared in zip(found, labelled.values(), strict=True) if each.lower() != declared]
     return {
         "cpu_seconds": round(seconds, 3),
         "texts_per_cpu_second": round(len(found) / seconds, 1),
         "agree": len(found) - len(wrong),
+        "declared_among_found": within,
         "differ": wrong,
     }
 

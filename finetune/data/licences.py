@@ -7,6 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
+from finetune.data.classifier import licences_in
+
 UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
 HEAD = 4096  # characters in which a file states its licence
 
@@ -115,7 +117,4 @@ def _notice(head: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _classified(text: str, coverage: float = 75.0) -> str | None:
-    from licenseclassifier import identify_license
-
-    names = sorted({result.id for result in identify_license(text, coverage)})
-    return " AND ".join(names) or None
+    return " AND ".join(licences_in(text, coverage=coverage)) or None
