@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import ModelError
-from finetune.families import Family, find_family
+from finetune.families import AddedToken, Family, find_family, with_fim_tokens
 from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
@@ -20,7 +20,10 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class BaseFolder:
-    """A base model as its files describe it; lengths in tokens."""
+    """A base model as its files describe it; lengths in tokens.
+
+    `vocabulary_size` counts the tokens that the recipe adds; `embedded` are those that the weights on disk have rows for.
+    """
 
     path: Path
     name: str
@@ -28,6 +31,7 @@ class BaseFolder:
     family: Family
     model_type: str
     vocabulary_size: int
+    embedded: int
     context_length: int | None
     sliding_window: int | None
     digest: str
@@ -51,16 +55,20 @@ def read_base(model: ModelSection) -> BaseFolder:
         raise ModelError(
             f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here"
         )
+    family = find_family(model.family, model_type, ids, eos=_eos(folder))
+    if model.add_fim_tokens:
+        family = with_fim_tokens(family, ids)
     return BaseFolder(
         path=folder,
         name=model.path,
         revision=model.revision,
-        family=find_family(model.family, model_type, ids, eos=_eos(folder)),
+        family=family,
         model_type=model_type,
-        vocabulary_size=size,
+        vocabulary_size=max([size, *(1 + token.id for token in family.added)]),
+        embedded=size,
         context_length=config.get("max_position_embeddings") or config.get("n_positions"),
         sliding_window=config.get("sliding_window"),
-        digest=_digest([folder / "config.json", folder / "tokenizer.json"], weights),
+        digest=_with_added(_digest([folder / "config.json", folder / "tokenizer.json"], weights), family.added),
     )
 
 
@@ -134,6 +142,11 @@ def _eos(folder: Path) -> str | None:
     token = _json(folder, "tokenizer_config.json").get("eos_token")
     eos: str | None = token["content"] if isinstance(token, dict) else token
     return eos
+
+
+def _with_added(digest: str, added: tuple[AddedToken, ...]) -> str:
+    """Another base: an adapter of the one has no rows for, or too many rows for, the other."""
+    return hashlib.sha256(json.dumps([digest, added]).encode()).hexdigest() if added else digest
 
 
 def _digest(small: list[Path], weights: list[Path]) -> str:

@@ -28,13 +28,18 @@ def summary(recipe: Recipe) -> str:
     repositories = ", ".join(recipe.data.repositories) or "no repositories yet"
     lines = [
         f"{recipe.name}: sound",
-        f"  base      {base.name} (family {base.family.name}, {base.vocabulary_size} tokens, context {base.context_length})",
+        f"  base      {base.name} (family {base.family.name}, {_tokens(base)}, context {base.context_length})",
         f"  data      {repositories}; {miners}; rows of {recipe.data.row_length} tokens",
         f"  adapter   {recipe.adapter.kind} on {_weights(recipe)}",
         f"  export    {_exports(recipe)}",
         f"  run       {Path(recipe.runs) / recipe.name}",
     ]
     return "\n".join(lines)
+
+
+def _tokens(base: BaseFolder) -> str:
+    added = base.family.added
+    return f"{base.vocabulary_size} tokens" + (f", {len(added)} of them added: {' '.join(each.text for each in added)}" if added else "")
 
 
 def _weights(recipe: Recipe) -> str:
@@ -48,6 +53,8 @@ def _exports(recipe: Recipe) -> str:
 
 def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
     yield from _adapter_faults(recipe)
+    if base.family.added:
+        yield from _added_token_faults(recipe)
     yield from tracker_faults(recipe)
     if base.context_length is not None and recipe.data.row_length > base.context_length - recipe.adapter.prompt_tokens:
         taken = recipe.adapter.prompt_tokens
@@ -84,7 +91,8 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
         if isinstance(miner, Fim) and miner.rate > 0 and base.family.fim is None:
             yield (
                 f"data.miners.{index}.rate: found {miner.rate}, but {base.name} has no fill-in-the-middle tokens; "
-                f"write data.miners.{index}={{kind: fim, rate: 0}} for plain text, or choose a base model with them"
+                f"write model.add_fim_tokens=true to add them and train their embeddings, data.miners.{index}={{kind: fim, rate: 0}} for "
+                "plain text, or choose a base model with them"
             )
         if isinstance(miner, ChangeMiner) and miner.form == "sentinels" and base.family.commit is None:
             yield (
@@ -98,6 +106,29 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
                 f"data.miners.{index}: found repository, but {base.name} (family {base.family.name}) has no tokens for files side by side; "
                 f"write data.miners.{index}=fim, or choose a base model of starcoder2 or qwen2.5-coder"
             )
+
+
+def _added_token_faults(recipe: Recipe) -> Iterator[str]:
+    """What can not be done with tokens that the base does not know."""
+    where = "found model.add_fim_tokens=true"
+    if not recipe.adapter.trains_rows:
+        yield (
+            f"adapter={recipe.adapter.kind}: {where}, but this method trains no rows of the embeddings, so that the new tokens would stay "
+            "without a meaning; write adapter=lora or adapter=full"
+        )
+    for exporter in recipe.export:
+        if exporter.form == "gguf_lora":
+            yield f"export: {where}, but an adapter in a GGUF file can not hold rows of new tokens; write export=gguf, which merges them"
+        elif exporter.sums:
+            yield (
+                f"export: {where}, but rows of new tokens are no change to the base that could be scaled or added up; "
+                "write export.strength=1 and no export.adapters"
+            )
+    if formats := [each.kind for each in recipe.data.exports]:
+        yield (
+            f"data.exports: {where}, but {', '.join(formats)} would read the samples with the tokenizer of {recipe.model.path}, lacking "
+            "them; write data.exports=[], or model.add_fim_tokens=false"
+        )
 
 
 def _share_faults(recipe: Recipe) -> Iterator[str]:

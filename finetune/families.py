@@ -6,9 +6,11 @@ StarCoder 2 paper (arXiv 2402.19173) table 5, Qwen2.5-Coder report (arXiv 2409.1
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from finetune.errors import ModelError
 
@@ -72,13 +74,20 @@ class CommitTokens:
         return (self.before, self.message, self.after)
 
 
+class AddedToken(NamedTuple):
+    """A token that the base's tokenizer lacks and is given, and the id it gets."""
+
+    text: str
+    id: int
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """What the code must know of a family of models.
 
     `lora_targets` are the linear layers with a LoRA by default, empty: every linear layer of a block. `attention_in` are those that
     attention begins with, `mlp_in` and `mlp_out` the first and last of the feed-forward: where Astraios puts its other adapters.
-    `stop` ends an answer; `end` is the one that training teaches.
+    `stop` ends an answer; `end` is the one that training teaches. `added` are tokens that the base has no embeddings for.
     """
 
     name: str
@@ -97,6 +106,7 @@ class Family:
     repository: RepositoryFormat | None = None
     jupyter: JupyterTokens | None = None  # a tokenizer may lack them: then its notebooks are scripts
     commit: CommitTokens | None = None
+    added: tuple[AddedToken, ...] = ()
 
     @property
     def sentinels(self) -> tuple[str, ...]:
@@ -194,6 +204,32 @@ def plain_family(end: str) -> Family:
         lora_targets=(),
         licence="see the base model",
     )
+
+
+def with_fim_tokens(row: Family, ids: Mapping[str, int]) -> Family:
+    """The row `none` with StarCoder's fill-in-the-middle tokens: those in the vocabulary as they are, the others added behind it.
+
+    StarCoder's names, since llama.cpp knows these by sight. Raises ModelError for a family that has tokens of its own.
+    """
+    if row.fim is not None:
+        raise ModelError(f"model.add_fim_tokens: family {row.name} has fill-in-the-middle tokens of its own; leave the key out")
+    fim = _UNDERSCORE
+    missing = [token for token in (fim.prefix, fim.middle, fim.suffix, fim.pad) if token not in ids]
+    first = 1 + max(ids.values())
+    if missing and first != len({*ids.values()}):
+        raise ModelError(
+            "model.add_fim_tokens: tokenizer.json leaves ids out, and the tokenizers library would give new tokens others than those "
+            "behind the last; leave the key out and write data.miners=[{kind: fim, rate: 0}], or choose another base model"
+        )
+    return replace(row, fim=fim, added=tuple(AddedToken(token, first + number) for number, token in enumerate(missing)))
+
+
+def describe_tokenizer(tokenizer_json: Path, family: Family) -> dict[str, Any]:
+    """The content of tokenizer.json, with the family's added tokens in it."""
+    description: dict[str, Any] = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    description["added_tokens"] += [{"id": token.id, "content": token.text, **flags} for token in family.added]
+    return description
 
 
 NAMES: tuple[str, ...] = (*(family.name for family in FAMILIES), "none")

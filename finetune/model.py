@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from finetune.base import BaseFolder
 from finetune.errors import ModelError
+from finetune.families import describe_tokenizer
+from finetune.new_tokens import grow
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
 
@@ -28,12 +30,14 @@ def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:
     AutoTokenizer picks a class by model type and may drop a pre-tokeniser step: other ids, without a word (T8).
     """
     quiet_libraries()
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     family = base.family
     pad = family.end if family.fim is None else family.fim.pad
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(base.tokenizer), eos_token=family.end, bos_token=family.end, pad_token=pad)
-    asked = json.loads(base.tokenizer.read_text(encoding="utf-8"))
+    asked = describe_tokenizer(base.tokenizer, family)
+    described = Tokenizer.from_str(json.dumps(asked))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=described, eos_token=family.end, bos_token=family.end, pad_token=pad)
     loaded = json.loads(tokenizer.backend_tokenizer.to_str())
     for part in ("pre_tokenizer", "normalizer", "model"):
         if loaded[part] != asked[part]:
@@ -45,19 +49,24 @@ def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:
 
 
 def read_config(base: BaseFolder) -> Any:
-    """The model's configuration. Raises ModelError for an architecture that the installed transformers does not know."""
+    """The model's configuration, with the recipe's tokens counted.
+
+    Raises ModelError for an architecture that the installed transformers does not know.
+    """
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(base.path, local_files_only=True)
+        config: Any = AutoConfig.from_pretrained(base.path, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{base.path}/config.json: no model can be made of it ({_short(error)}); write model.path of another base"
         ) from error
+    config.vocab_size = base.vocabulary_size
+    return config
 
 
 def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
-    """The base model with its weights, on the GPU if there is one, quantised as the recipe says.
+    """The base model with its weights, on the GPU if there is one, quantised as the recipe says; rows for added tokens are new.
 
     Dropout is off (eval mode). Raises ModelError for weights that are missing, broken or of another shape.
     """
@@ -86,6 +95,7 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
             "copy every file of the model folder (a sharded model has several)"
         )
     _check_size(model, base)
+    grow(model, base)
     guard_4bit(model)
     model.eval()
     loaded: PreTrainedModel = model
@@ -178,9 +188,9 @@ def _check_size(model: PreTrainedModel, base: BaseFolder) -> None:
     """The embedding must hold every id that the tokenizer can give (read_base compared the tokenizer with config.json)."""
     embedding = model.get_input_embeddings().get_parameter("weight")
     rows = embedding.shape[0]
-    if rows < base.vocabulary_size:
+    if rows < base.embedded:
         raise ModelError(
-            f"{base.path}: config.json says {base.vocabulary_size} tokens but the weights embed {rows}; "
+            f"{base.path}: config.json says {base.embedded} tokens but the weights embed {rows}; "
             "copy config.json and the weights of one model"
         )
 

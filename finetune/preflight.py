@@ -163,5 +163,8 @@ def _spans(positions_T: Tensor) -> list[tuple[int, int]]:
 
 
 def _embedded(model: PeftModel) -> int:
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
     embedding: nn.Module = model.get_input_embeddings()
-    return embedding.get_parameter("weight").shape[0]
+    inner = embedding.original_module if isinstance(embedding, AuxiliaryTrainingWrapper) else embedding
+    return inner.get_parameter("weight").shape[0]

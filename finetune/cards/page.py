@@ -67,8 +67,16 @@ def _origin(facts: Facts) -> str:
         ("base digest (SHA-256)", facts.base.digest),
         ("adapter weights (SHA-256)", facts.adapter_digest),
         ("model family", facts.base.family.name),
+        *((f"added token {token.text}", f"id {token.id}, its embedding trained") for token in facts.base.family.added),
     ]
-    return f"{form}, trained with octotune on the repositories named below.\n\n{_table(('', ''), rows)}"
+    text = f"{form}, trained with octotune on the repositories named below.\n\n{_table(('', ''), rows)}"
+    if facts.base.family.added and facts.report.form == "adapter":
+        text += (
+            "\n\nThe adapter holds rows for tokens that the base model lacks: give the base "
+            f"{facts.base.vocabulary_size} embeddings before the adapter is loaded (`model.resize_token_embeddings`), and use the "
+            "tokenizer beside this page."
+        )
+    return text
 
 
 def _training(facts: Facts) -> str:

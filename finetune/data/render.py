@@ -16,7 +16,6 @@ answer are tokenised apart, so that a model never learns a token that spans the 
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -26,7 +25,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from finetune.data.pieces import Piece, context_layout, fim_tokens
 from finetune.data.tokens import TYPECODE, TextTokenizer
 from finetune.errors import DataError
-from finetune.families import CommitTokens, Family, JupyterTokens
+from finetune.families import CommitTokens, Family, JupyterTokens, describe_tokenizer
 from finetune.records import (
     IGNORED,
     ContextPrompt,
@@ -53,7 +52,7 @@ class Encoder:
 
     def __init__(self, tokenizer_json: Path, family: Family) -> None:
         """Raises DataError when a sentinel of the family is not one token, or when plain text could become a control token."""
-        description: dict[str, Any] = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+        description = describe_tokenizer(tokenizer_json, family)
         control = _mark_control_tokens(description, family)
         self.family = family
         self._control = frozenset(control)

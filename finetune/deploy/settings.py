@@ -214,7 +214,7 @@ def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, inf
         weights = folder / "tabby" / "ggml" / "model-00001-of-00001.gguf"
         weights.parent.mkdir()
         weights.symlink_to(f"../../{MODEL}")
-    if not gguf:
+    if not gguf and not (form == "adapter" and base.family.added):  # vLLM takes no adapter with rows of embeddings
         where = public_name(base) if form == "adapter" else None
         rank = int(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)) if where else 0
         words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank) + ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]

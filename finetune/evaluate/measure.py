@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ def summarise(items: Sequence[Item], recipe: Recipe, *, base: BaseFolder, prompt
             "resamples": section.resamples,
             "seed": recipe.seed,
         },
-        notes=tuple(_notes(items, section.metrics)),
+        notes=(*_notes(items, section.metrics), *_about_base(base)),
     )
 
 
@@ -147,6 +147,13 @@ def _unscored(items: Sequence[Item], metrics: Sequence[Metric]) -> dict[str, int
     """How many items a metric has no score for, by metric and reason."""
     counts = Counter(f"{metric.kind}: {metric.unscored}" for metric in metrics for item in items if None in item.scores[metric.kind])
     return dict(sorted(counts.items()))
+
+
+def _about_base(base: BaseFolder) -> Iterator[str]:
+    """What "base" means where it was given tokens."""
+    if base.family.added:
+        words = " ".join(token.text for token in base.family.added)
+        yield f"Base is the base model with new rows for {words} that no training has seen: it is asked in words it does not know."
 
 
 def _notes(items: Sequence[Item], metrics: Sequence[Metric]) -> list[str]:

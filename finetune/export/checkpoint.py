@@ -10,8 +10,10 @@ from typing import Any
 
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
+from finetune.families import describe_tokenizer
 from finetune.files import READABLE
 from finetune.merge import INDEX
+from finetune.model import read_config
 
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
@@ -28,8 +30,12 @@ def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtyp
 
 
 def write_tokenizer(folder: Path, base: BaseFolder) -> None:
-    """tokenizer.json to the byte, a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
-    _copy(base.tokenizer, folder / "tokenizer.json")
+    """tokenizer.json to the byte (with the recipe's added tokens where there are some), a tokenizer_config.json that transformers 4
+    reads as well, a chat template if there is one."""
+    if base.family.added:
+        _write(folder / "tokenizer.json", describe_tokenizer(base.tokenizer, base.family))
+    else:
+        _copy(base.tokenizer, folder / "tokenizer.json")
     _write(folder / "tokenizer_config.json", _tokenizer_config(base))
     template = base.path / "chat_template.jinja"
     if template.is_file():
@@ -42,9 +48,9 @@ def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dic
     transformers 4 reads rope_theta and torch_dtype, 5 writes rope_parameters and dtype alone; a 4 that finds no rope_theta
     takes 10000 without a word. Defaults differ between versions too, hence all keys.
     """
-    from transformers import AutoConfig, PreTrainedConfig
+    from transformers import PreTrainedConfig
 
-    ours = AutoConfig.from_pretrained(base.path, local_files_only=True).to_dict()
+    ours = read_config(base).to_dict()
     common = PreTrainedConfig().to_dict()
     kept = {key: value for key, value in ours.items() if key not in _MACHINE_KEYS and not (key in common and common[key] == value)}
     kept |= {key: ours[key] for key in ("tie_word_embeddings", "bos_token_id", "eos_token_id") if key in ours}
@@ -74,8 +80,9 @@ def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
     config = {key: found[key] for key in _TOKENIZER_KEYS if found.get(key) is not None}
     config.setdefault("pad_token", _pad_token(base))
     config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    if isinstance(extra, list) and extra:
-        config["additional_special_tokens"] = extra
+    special = [*(extra if isinstance(extra, list) else []), *(token.text for token in base.family.added)]
+    if special:
+        config["additional_special_tokens"] = special
     if base.context_length is not None:
         config["model_max_length"] = base.context_length
     return config
@@ -87,7 +94,7 @@ def _pad_token(base: BaseFolder) -> str:
 
 def token_ids(base: BaseFolder) -> dict[str, int]:
     """Every token of the base and its id."""
-    tokenizer = json.loads(base.tokenizer.read_text(encoding="utf-8"))
+    tokenizer = describe_tokenizer(base.tokenizer, base.family)
     ids: dict[str, int] = dict(tokenizer["model"]["vocab"])
     return ids | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
 

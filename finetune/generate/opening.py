@@ -74,6 +74,8 @@ def _require_one_base(runs: Sequence[Run]) -> None:
                 f"{run.folder}: the name {run.recipe.name!r} is taken, by the base or by another run; write name=ANOTHER in its recipe"
             )
         theirs, ours = run.recipe.model, first.recipe.model
+        if theirs.add_fim_tokens != ours.add_fim_tokens:
+            raise ModelError(f"{run.folder} and {first.folder}: one of them adds tokens to the base; open them one at a time")
         if read_base(theirs).digest != read_base(ours).digest:
             raise ModelError(
                 f"{run.folder} stands on {theirs.path}, {first.folder} on {ours.path}: adapters of two bases can not be answered by "

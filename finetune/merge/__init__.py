@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetune.errors import ExportError
 from finetune.merge.adapter import Adapter, read_adapter
-from finetune.merge.changes import Change, LowRank, Place, ScaledBias, Whole, apply
+from finetune.merge.changes import Change, LowRank, Place, Rows, ScaledBias, Whole, apply
 from finetune.merge.loading import BaseWeights
 from finetune.merge.shards import INDEX, Planned, write_shards
 
@@ -65,6 +65,7 @@ def merge(weights: BaseWeights, parts: Sequence[Part], *, folder: Path, options:
     """
     for part in parts:
         _check_fit(weights, part, alone=len(parts) == 1)
+    _check_grown(weights, parts)
     plan = _plan(weights, options.dtype)
 
     def rows_of(name: str) -> Iterator[torch.Tensor]:
@@ -155,3 +156,13 @@ def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:
             raise ExportError(
                 f"export.adapters: {file}: {name} is not a plain sum of base and adapter, so several can not be added up; export one alone"
             )
+
+
+def _check_grown(weights: BaseWeights, parts: Sequence[Part]) -> None:
+    """Raises ExportError unless a row that the base does not have comes from an adapter."""
+    changed = {name for part in parts for name, change in part.adapter.changes.items() if isinstance(change, Rows | Whole)}
+    missing = [name for name in weights.grown if name not in changed]
+    if missing:
+        raise ExportError(
+            f"{missing[0]}: the recipe adds tokens, and nothing here says what their rows are; export the run's own adapter merged"
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, weight_files
 from finetune.errors import ExportError
-from finetune.merge.reading import Stored, contents
+from finetune.merge.reading import Grown, Stored, contents
 from finetune.merge.rounding import Rows, row_blocks, there_and_back_4bit
 from finetune.model import on_cpu, quantization_config, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
@@ -36,6 +36,7 @@ class BaseWeights:
         self.tied: Mapping[str, str] = dict(self._model.all_tied_weights_keys)
         self.architecture = type(self._model).__name__
         self.stored, self.ignored = _find(base, self._model, self.tied)
+        self.grown = frozenset(name for name, place in self.stored.items() if isinstance(place, Grown))
         self.transposed = frozenset(f"{name}.weight" for name, module in self._model.named_modules() if isinstance(module, Conv1D))
         self._quantizer = _quantizer(self._model, section, self.dtype)
         self._four_bits = section.quantization == "nf4"
@@ -105,12 +106,15 @@ def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def _find(base: BaseFolder, model: PreTrainedModel, tied: Mapping[str, str]) -> tuple[dict[str, Stored], tuple[str, ...]]:
+def _find(base: BaseFolder, model: PreTrainedModel, tied: Mapping[str, str]) -> tuple[dict[str, Stored | Grown], tuple[str, ...]]:
     """Every tensor the model needs with its place on disk, and what else the files hold and the model has no use for."""
     from safetensors import SafetensorError
 
     needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
-    found: dict[str, Stored] = {}
+    grows = {id(parameter) for layer in (model.get_input_embeddings(), model.get_output_embeddings()) for parameter in layer.parameters()}
+    vocabularies = {name for name, parameter in model.named_parameters() if id(parameter) in grows}
+    more = base.vocabulary_size - base.embedded
+    found: dict[str, Stored | Grown] = {}
     ignored: list[str] = []
     for path in weight_files(base.path):
         try:
@@ -120,7 +124,7 @@ def _find(base: BaseFolder, model: PreTrainedModel, tied: Mapping[str, str]) -> 
         for key, place in held.items():
             name = key if key in needed else f"{model.base_model_prefix}.{key}"
             if name in needed:
-                found[name] = place
+                found[name] = Grown(place, more) if more and name in vocabularies else place
             else:
                 ignored.append(key)
     wrong = [name for name, shape in needed.items() if name not in found or found[name].shape != shape]

@@ -88,6 +88,42 @@ class Stored:
             raise ExportError(f"{self.file}: can not be read ({error.strerror}); bring it back, or copy it again") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A tensor with `more` rows behind those that are stored: of zeros, since an adapter has to replace them."""
+
+    place: Stored
+    more: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.place.shape[0] + self.more, *self.place.shape[1:])
+
+    @property
+    def dtype(self) -> str:
+        return self.place.dtype
+
+    @property
+    def numbers(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def floating(self) -> bool:
+        return self.place.floating
+
+    @property
+    def width(self) -> int:
+        return self.place.width
+
+    def read(self, rows: slice = slice(None)) -> torch.Tensor:
+        """The tensor, or some rows of it, in memory of its own."""
+        import torch
+
+        first, stop, _ = rows.indices(self.shape[0])
+        stored = self.place.read(slice(first, stop))
+        return torch.cat([stored, stored.new_zeros(stop - first - len(stored), *self.shape[1:])])
+
+
 def contents(path: Path) -> dict[str, Stored]:
     """Every tensor of a file, in name order. Raises SafetensorError for a file that is none."""
     from safetensors import safe_open

@@ -18,6 +18,7 @@ class Full(Method):
     """Full fine-tuning: every weight is trained, in a float32 copy beside the base, which stays for comparison."""
 
     trains_quantised: ClassVar[bool] = False
+    trains_rows: ClassVar[bool] = True
 
     def config(self, model: PreTrainedModel, family: Family) -> PeftConfig:
         from peft import TaskType

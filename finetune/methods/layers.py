@@ -102,10 +102,12 @@ def norms(model: nn.Module) -> tuple[str, ...]:
 
 def _output_head(model: nn.Module) -> nn.Module | None:
     from peft import PeftModel
+    from peft.utils.other import AuxiliaryTrainingWrapper
     from transformers import PreTrainedModel
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    return inner.get_output_embeddings() if isinstance(inner, PreTrainedModel) else None
+    head = inner.get_output_embeddings() if isinstance(inner, PreTrainedModel) else None
+    return head.original_module if isinstance(head, AuxiliaryTrainingWrapper) else head
 
 
 @dataclass(frozen=True, slots=True)

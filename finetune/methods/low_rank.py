@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from finetune.families import Family
 from finetune.methods.layers import match_targets, transposed
 from finetune.methods.method import METHODS, Method
+from finetune.methods.token_rows import trained_rows
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -22,6 +23,7 @@ TARGETS = Field((), description="names of linear layers; empty: those of the mod
 class Lora(Method):
     """Low-rank adaptation (arXiv 2106.09685); with model.quantization=nf4 this is QLoRA (arXiv 2305.14314)."""
 
+    trains_rows: ClassVar[bool] = True
     r: PositiveInt = Field(8, description="rank")
     alpha: PositiveInt = Field(16, description="the update is scaled by alpha / r")
     dropout: Dropout = 0.05
@@ -46,6 +48,7 @@ class Lora(Method):
             use_rslora=self.rslora,
             use_dora=self.dora,
             fan_in_fan_out=transposed(model, targets),
+            trainable_token_indices=trained_rows(model, family),
         )
 
 

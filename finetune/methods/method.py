@@ -18,13 +18,15 @@ class Method(Plugin):
 
     `trains_quantised`: it trains on an nf4 or int8 base. `merges`: it can be folded into the base's weights, dequantised ones
     too. `packs`: samples in one row do not see each other through it, so packed rows are exact. `checkpoints`: it trains under
-    gradient checkpointing. `refused`: why it is not offered at all.
+    gradient checkpointing. `trains_rows`: it trains the embeddings of tokens that the base was given. `refused`: why it is not
+    offered at all.
     """
 
     trains_quantised: ClassVar[bool] = True
     merges: ClassVar[bool] = True
     packs: ClassVar[bool] = True
     checkpoints: ClassVar[bool] = True
+    trains_rows: ClassVar[bool] = False
     refused: ClassVar[str] = ""
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune.errors import ModelError
+from finetune.families import Family
 from finetune.files import write_json
 from finetune.quiet import known_warnings_off, quiet_libraries
 
@@ -30,6 +31,8 @@ class Base(Protocol):
     def revision(self) -> str | None: ...
     @property
     def digest(self) -> str: ...
+    @property
+    def family(self) -> Family: ...
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig, *, name: str) -> PeftModel:
@@ -61,7 +64,8 @@ def save_adapter(model: PeftModel, folder: Path, base: Base, *, gathered: dict[s
     config = copy.deepcopy(model.peft_config[name])
     config.base_model_name_or_path, config.revision, config.inference_mode = where, revision, True
     write_json(folder / CONFIG, {key: _plain(value) for key, value in config.to_dict().items()})
-    write_json(folder / BASE, {"name": where, "revision": revision, "digest": base.digest})
+    added = {"added_tokens": dict(base.family.added)} if base.family.added else {}
+    write_json(folder / BASE, {"name": where, "revision": revision, "digest": base.digest, **added})
 
 
 def _address(base: Base) -> tuple[str, str | None]:

@@ -36,6 +36,7 @@ class ModelSection(Section):
     path: str = Field("demo", description="a folder, a hub id already in the local cache, or demo: the embedded model")
     revision: str | None = Field(None, description="commit or tag, for a hub id")
     family: Literal["auto", "starcoder2", "starcoder", "santacoder", "qwen2.5-coder", "none"] = "auto"
+    add_fim_tokens: bool = Field(False, description="for a base without fill-in-the-middle tokens: add some, and train their embeddings")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 where the hardware multiplies in it, else float32"
     )

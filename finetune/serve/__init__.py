@@ -81,6 +81,8 @@ def _choose(run: Run, options: Options) -> tuple[Literal["llama", "vllm"], Expor
     _require_guarded(options.address)
     llama.require_free(options.address)
     found = exports_of(run, options.export)
+    if read_base(run.recipe.model).family.added:
+        found = [one for one in found if one.form != "adapter"]  # vLLM takes no adapter with rows of embeddings
     vllm = shutil.which("vllm") is not None
     if options.engine == "vllm" and not vllm:
         raise FinetuneError("--engine vllm: vLLM is not installed; type: pip install vllm, or leave the option out")

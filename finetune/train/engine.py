@@ -22,7 +22,14 @@ from finetune.model import autocast_dtype, on_cpu
 from finetune.recipe import Recipe, TrainSection
 from finetune.records import IGNORED
 from finetune.train.checkpoints import PREFIX, full_disk_named
-from finetune.train.progress import is_more_than_its_file, load_progress, save_partial_loss, save_progress, without_penalty
+from finetune.train.progress import (
+    embeddings_left_out,
+    is_more_than_its_file,
+    load_progress,
+    save_partial_loss,
+    save_progress,
+    without_penalty,
+)
 from finetune.train.watch import Pass, Watch
 
 if TYPE_CHECKING:
@@ -126,7 +133,8 @@ class RowTrainer(Trainer):
         return self.model
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
+        with embeddings_left_out(self.adapted):
+            super()._save(output_dir, state_dict)
         if self.args.should_save and is_more_than_its_file(self.adapted):
             save_progress(self.adapted, Path(str(output_dir)))
 

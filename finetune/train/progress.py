@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,16 @@ def load_progress(model: PeftModel, folder: Path) -> None:
         model.active_peft_config.rank_pattern = state["ranks"]
         for part, values in state["averages"].items():
             setattr(model.base_model.rankallocator, part, values)
+
+
+@contextmanager
+def embeddings_left_out(model: PeftModel) -> Iterator[None]:
+    """Within the block an adapter is saved alone: peft would put both embeddings of a model with added tokens into each checkpoint."""
+    model.save_pretrained = partial(model.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 @contextmanager

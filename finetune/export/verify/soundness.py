@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
 from finetune.export.checkpoint import token_ids
+from finetune.families import describe_tokenizer
+from finetune.model import read_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,7 +26,7 @@ def check_model(model: PreTrainedModel, base: BaseFolder, folder: Path) -> None:
         raise ExportError(
             f"{folder}: embeds {len(embedding.weight)} tokens, the base {base.vocabulary_size}; delete the folder and export again"
         )
-    tied = bool(_base_config(base).tie_word_embeddings)
+    tied = bool(read_config(base).tie_word_embeddings)
     if (embedding.weight.data_ptr() == head.weight.data_ptr()) != tied:
         raise ExportError(f"{folder}: input and output embedding should be {'one' if tied else 'two'}; delete the folder and export again")
     stops = model.generation_config.eos_token_id if model.generation_config is not None else None
@@ -40,7 +43,8 @@ def check_tokenizer(base: BaseFolder, folder: Path) -> None:
     from transformers import AutoTokenizer
 
     sentinels = base.family.sentinels
-    wanted = Tokenizer.from_file(str(base.tokenizer)).encode(_TEXT + "".join(sentinels), add_special_tokens=False).ids
+    described = Tokenizer.from_str(json.dumps(describe_tokenizer(base.tokenizer, base.family)))
+    wanted = described.encode(_TEXT + "".join(sentinels), add_special_tokens=False).ids
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     ids = token_ids(base)
     changed = [token for token in sentinels if tokenizer.convert_tokens_to_ids(token) != ids[token]]
@@ -50,9 +54,3 @@ def check_tokenizer(base: BaseFolder, folder: Path) -> None:
             f"{folder}: AutoTokenizer reads the exported tokenizer otherwise than training did{what}; "
             "report this with the base model's name"
         )
-
-
-def _base_config(base: BaseFolder) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(base.path, local_files_only=True)
