@@ -79,7 +79,7 @@ def peer(python: Path, labelled: list[str]) -> tuple[list[str], float]:
 
 
 def names(expression: str) -> set[str]:
-    """The identifiers in an expression, in small letters; whether later versions are meant no text of the GPL says, so neither does this."""
+    """The identifiers in an expression, in small letters; whether later versions are meant no text of the GPL says, nor does this."""
     words = expression.lower().replace("(", " ").replace(")", " ").split()
     return {word.removesuffix("-only").removesuffix("-or-later").removesuffix("+") for word in words} - {"and", "or", "with"}
 

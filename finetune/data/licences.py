@@ -22,7 +22,10 @@ NOTICE_FILE = re.compile(r"notice(?:\.(?:txt|md|rst))?", re.IGNORECASE)
 NOT_FILE = re.compile(r"\.(?:py|js|ts|go|rs|java|c|h|cc|cpp|rb|php|json|ya?ml|toml|xml|svg|png|css|sh|spdx)$", re.IGNORECASE)
 PAGE = re.compile(r"\.(?:md|mdx|rst|adoc|html?)$", re.IGNORECASE)
 # LICENSE-MIT beside LICENSE-APACHE offers a choice; any other pair of licence files asks for both.
-CHOICE = re.compile(r"licen[cs]e[-._](?:mit|apache|bsd|isc|zlib|boost|unlicense|[al]?gpl|mpl)[\w.-]*", re.IGNORECASE)
+CHOICE = re.compile(r"licen[cs]e[-._](?:mit|apache|bsd|isc|zlib|boost|unlicense|[al]?gpl|mpl)[\w.-]*|unlicen[cs]e[\w.-]*", re.IGNORECASE)
+# So does a short file beside them that says so: "dual-licensed under the Unlicense and MIT licenses".
+OFFER = re.compile(r"\bdual[-\s]+licen[cs]ed\b|\beither\s+(?:of\s+(?:the|these)\s+(?:two\s+)?)?licen[cs]es?\b", re.IGNORECASE)
+LONGEST_OFFER = 4096  # characters
 
 
 def is_licence_file(path: str) -> bool:
@@ -77,21 +80,26 @@ def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
     """Scopes from licence and NOTICE files: (path, content)."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     notices: dict[str, dict[str, str]] = defaultdict(dict)
+    offers = set()
     for path, content in files:
         folder, _, name = path.rpartition("/")
-        licence = licence_of_file(content.decode(errors="replace"))
+        text = content.decode(errors="replace")
+        licence = licence_of_file(text)
         if licence == UNKNOWN and folder and PAGE.search(name):
             continue  # docs/license.md is mostly a page about the licence
-        if not is_notice_file(path):
+        if licence == UNKNOWN and len(text) <= LONGEST_OFFER and OFFER.search(text):
+            offers.add(folder)
+        elif not is_notice_file(path):
             found[folder][name] = licence
         elif licence != UNKNOWN:  # most only say whose work it is
             notices[folder][name] = licence
-    return Scopes({folder: _joined(licences) for folder, licences in (notices | found).items()})
+    joined = {folder: _joined(licences, offered=folder in offers) for folder, licences in (notices | found).items()}
+    return Scopes(dict.fromkeys(offers, UNKNOWN) | joined)
 
 
-def _joined(licences: dict[str, str]) -> str:
+def _joined(licences: dict[str, str], *, offered: bool) -> str:
     names = sorted(set(licences.values()))
-    word = " OR " if all(CHOICE.fullmatch(name) for name in licences) else " AND "
+    word = " OR " if offered or all(CHOICE.fullmatch(name) for name in licences) else " AND "
     return word.join(f"({name})" if " " in name and len(names) > 1 else name for name in names)
 
 

@@ -113,6 +113,17 @@ def test_two_licence_files_ask_for_both_unless_their_names_offer_a_choice():
     assert read_scopes([("LICENSE-MIT", MIT), ("LICENSE-APACHE", b"gone")]).of("a.rs") == f"{UNKNOWN} OR MIT"
 
 
+OFFER = b"This project is dual-licensed under the Unlicense and MIT licenses.\n\nYou may use this code under the terms of either license.\n"
+
+
+def test_a_file_that_offers_a_choice_makes_the_licences_beside_it_one():
+    assert read_scopes([("COPYING", OFFER), ("LICENSE", MIT), ("LICENSE.apache", APACHE)]).of("a.rs") == "Apache-2.0 OR MIT"
+    assert read_scopes([("a/LICENSE-MIT", MIT), ("a/UNLICENSE", APACHE)]).of("a/a.rs") == "Apache-2.0 OR MIT"
+    assert read_scopes([("COPYING", OFFER)]).of("a.rs") == UNKNOWN
+    ours = b"Ask us. " * 600 + b"Either licence ends when the other does."
+    assert read_scopes([("COPYING", ours), ("LICENSE", MIT)]).of("a.rs") == f"{UNKNOWN} AND MIT"
+
+
 def test_a_notice_speaks_for_a_folder_that_has_no_licence_file():
     notice = b"Tool\nCopyright 2008 Someone\n\n" + NOTICE.encode()
     scopes = read_scopes([("v/NOTICE", notice), ("w/NOTICE.txt", b"Copyright Corp"), ("u/LICENSE", MIT), ("u/NOTICE", notice)])
