@@ -67,7 +67,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 # They change what is watched and kept on the way, not what comes out: a training goes on when they change.
 _WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
-    "data": ("exports",),
+    "data": ("exports", "processes", "shard_mb"),
     "train": ("fit", "keep_checkpoints", "report_to", "save_every", "spike"),
 }
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}

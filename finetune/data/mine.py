@@ -1,13 +1,18 @@
-"""From items to encoded samples: miners, tokenizer, and nothing longer than a row."""
+"""From items to encoded samples: miners, tokenizer, and nothing longer than a row.
+
+items -> tried -> settled
+         many processes at once, each with items of its own
+                  one after the other: the gate knows every question and answer so far
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from finetune.data.gate import Gate
+from finetune.data.gate import Gate, Keys, keys_of
 from finetune.data.miners import Bench, Miner, Refused
 from finetune.data.render import Learn, encode_samples
 from finetune.data.tally import Tally
@@ -33,6 +38,43 @@ class Mined:
     turns: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A sample that fits a row; whether it stays is the gate's to say, by its `keys`. `items`: the places in its chunk it is made of.
+
+    `part` is what the gate's books call it.
+    """
+
+    items: tuple[int, ...]
+    miner: str
+    turns: tuple[int, ...]
+    keys: Keys | None
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Something that became no sample; a `part` of an item, or where that is None the item as a whole."""
+
+    items: tuple[int, ...]
+    miner: str
+    origin: Origin
+    part: str | None
+    reason: str
+
+
+class Tried(NamedTuple):
+    """What was tried with a chunk of items, item by item, and the ids of what fits, in that order."""
+
+    origins: Sequence[Origin]
+    events: Sequence[Fit | Unfit]
+    encoded: Sequence[Encoded]
+    items: Sequence[Item]
+
+
+_Event: TypeAlias = tuple[Fit | Unfit, Encoded | None]
+
+
 class _Draft(NamedTuple):
     """A sample that is not yet known to fit a row; `items` are the places in the chunk of what it is made of."""
 
@@ -52,97 +94,162 @@ def mine(
     if not miners:
         tally.kept += sum(1 for _ in items)
         return
-    for chunk in _repositories(items) if any(miner.joins for miner in miners) else _chunks(items):
-        yield from _mine_chunk(chunk, miners, bench, learn=learn, books=_Books(tally, gate))
+    for tried in try_out(items, miners, bench, learn=learn):
+        places = settle(tried, Books(tally, gate), seed=bench.seed)
+        fits = [event for event in tried.events if isinstance(event, Fit)]
+        for fit, encoded, order in zip(fits, tried.encoded, places.orders, strict=True):
+            if order is not None:
+                yield mined(tried, fit, encoded, order)
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    remaining = iter(items)
-    while chunk := [*islice(remaining, CHUNK)]:
-        yield chunk
+def mined(tried: Tried, fit: Fit, encoded: Encoded, order: int) -> Mined:
+    """A sample that stays."""
+    origins = tuple(tried.origins[item] for item in fit.items)
+    return Mined(origins[0], fit.miner, order, encoded, origins, fit.turns)
 
 
-def _repositories(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """All items of one repository together; they come repository by repository."""
+def try_out(items: Iterable[Item], miners: Sequence[Miner], bench: Bench, *, learn: Learn) -> Iterator[Tried]:
+    """All that the miners make of the items, by chunks of one repository; whole ones where a miner joins files."""
+    for chunk in _chunks(items, whole=any(miner.joins for miner in miners)):
+        yield _tried(chunk, miners, bench, learn)
+
+
+def _chunks(items: Iterable[Item], *, whole: bool) -> Iterator[list[Item]]:
     for _, group in groupby(items, key=lambda item: item.origin.repo):
-        yield [*group]
+        while chunk := [*(group if whole else islice(group, CHUNK))]:
+            yield chunk
 
 
 @dataclass(frozen=True, slots=True)
-class _Books:
-    """Where is counted: items by the tally, samples at the gate, and for a chunk the first reason of each place in it."""
+class Books:
+    """Where is counted: items by the tally, parts of them at the gate."""
 
     tally: Tally
     gate: Gate
-    reasons: dict[int, str] = field(default_factory=dict)
 
-    def refuse(self, miner: Miner, place: int, refused: Refused) -> None:
-        self.reasons.setdefault(place, refused.reason)
-        self.gate.refuse(miner.kind, refused.origin, refused.part, refused.reason)
+
+class Settled(NamedTuple):
+    """For each sample that fits, its place in the shuffle, None where it goes; for each item how many samples were made of it."""
+
+    orders: Sequence[int | None]
+    made: Sequence[int]
+
+
+def settle(tried: Tried, books: Books, *, seed: int, gone: Collection[Origin] = ()) -> Settled:
+    """Decides about each sample and each item of a chunk; those of `gone` are passed over, as if nobody had tried them.
+
+    Goes item by item, so that where chunks are cut, or what else is in them, changes nothing.
+    """
+    orders: list[int | None] = []
+    made = [0] * len(tried.origins)
+    reasons: dict[int, str] = {}
+    for event in tried.events:
+        first = event.items[0]
+        origin = tried.origins[first]
+        reason = None
+        if origin not in gone:
+            reason = _against(event, origin, books)
+            for item in event.items if reason else ():
+                reasons.setdefault(item, reason or "")
+        if isinstance(event, Unfit):
+            continue
+        if reason or origin in gone:
+            orders.append(None)
+            continue
+        orders.append(stable_hash("order", seed, origin.repo, origin.commit, origin.path, event.miner, made[first]))
+        for item in event.items:
+            made[item] += 1
+    _count(tried, made, reasons, books.tally, gone)
+    return Settled(orders, made)
+
+
+def _against(event: Fit | Unfit, origin: Origin, books: Books) -> str | None:
+    """Why this is no sample, counted at the gate where it is a part of an item."""
+    if isinstance(event, Unfit):
+        if event.part is not None:
+            books.gate.refuse(event.miner, event.origin, event.part, event.reason)
+        return event.reason
+    return None if event.keys is None else books.gate.decide(event.miner, origin, event.part, event.keys)
+
+
+def _count(tried: Tried, made: Sequence[int], reasons: Mapping[int, str], tally: Tally, gone: Collection[Origin]) -> None:
+    for index, origin in enumerate(tried.origins):
+        if made[index]:
+            tally.kept += 1
+        elif origin not in gone:
+            tally.drop(origin, reasons[index])
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """What was tried with a chunk so far."""
+
+    chunk: Sequence[Item]
+    events: list[_Event] = field(default_factory=list)
+
+    def refuse(self, miner: Miner, item: int, refused: Refused | str) -> None:
+        if isinstance(refused, str):
+            self.events.append((Unfit((item,), miner.kind, self.chunk[item].origin, None, refused), None))
+        else:
+            self.events.append((Unfit((item,), miner.kind, refused.origin, refused.part, refused.reason), None))
 
     def too_long(self, draft: _Draft) -> None:
-        for item in draft.items:
-            self.reasons.setdefault(item, "longer_than_a_row")
-        if isinstance(draft.sample, InstructSample):
-            part = draft.sample.instruction.partition("\n")[0]
-            self.gate.refuse(draft.miner.kind, draft.sample.origin, part, "longer_than_a_row")
+        part = part_of(draft.sample) if isinstance(draft.sample, InstructSample) else None
+        self.events.append((Unfit(draft.items, draft.miner.kind, draft.sample.origin, part, "longer_than_a_row"), None))
 
-    def admits(self, draft: _Draft) -> bool:
-        reason = self.gate.admit(draft.miner.kind, draft.sample)
-        for item in draft.items if reason else ():
-            self.reasons.setdefault(item, reason or "")
-        return reason is None
+    def fit(self, draft: _Draft, encoded: Encoded) -> None:
+        sample = draft.sample
+        self.events.append((Fit(draft.items, draft.miner.kind, turns_of(sample), keys_of(sample), part_of(sample)), encoded))
 
 
-def _mine_chunk(chunk: Sequence[Item], miners: Sequence[Miner], bench: Bench, *, learn: Learn, books: _Books) -> Iterator[Mined]:
-    made = dict.fromkeys(range(len(chunk)), 0)
-    drafts = [*_drafts(chunk, miners, bench, books)]
+def part_of(sample: Sample) -> str:
+    """What the gate's books call a sample: the first line of what is asked."""
+    return sample.instruction.partition("\n")[0] if isinstance(sample, InstructSample) else ""
+
+
+def _tried(chunk: Sequence[Item], miners: Sequence[Miner], bench: Bench, learn: Learn) -> Tried:
+    log = _Log(chunk)
+    drafts = [*_drafts(chunk, miners, bench, log)]
     while drafts:
         too_long = []
         for draft, encoded in zip(drafts, encode_samples((draft.sample for draft in drafts), bench.encoder, learn=learn), strict=True):
             if len(encoded.input_ids) > bench.row_length:
                 too_long.append(draft)
-                continue
-            if not books.admits(draft):
-                continue
-            first = draft.items[0]
-            origin = chunk[first].origin
-            parts = (bench.seed, origin.repo, origin.commit, origin.path, draft.miner.kind, made[first])
-            origins = tuple(chunk[item].origin for item in draft.items)
-            yield Mined(origin, draft.miner.kind, stable_hash("order", *parts), encoded, origins, turns_of(draft.sample))
-            for item in draft.items:
-                made[item] += 1
-        drafts = [*_smaller(too_long, chunk, bench, books)]
-    _count(chunk, made, books)
+            else:
+                log.fit(draft, encoded)
+        drafts = [*_smaller(too_long, chunk, bench, log)]
+    events = sorted(log.events, key=lambda event: event[0].items[0])
+    origins = [item.origin for item in chunk]
+    return Tried(origins, [event for event, _ in events], [ids for _, ids in events if ids is not None], chunk)
 
 
-def _drafts(chunk: Sequence[Item], miners: Sequence[Miner], bench: Bench, books: _Books) -> Iterator[_Draft]:
+def _drafts(chunk: Sequence[Item], miners: Sequence[Miner], bench: Bench, log: _Log) -> Iterator[_Draft]:
     for index, item in enumerate(chunk):
         for miner in miners:
             if miner.joins:
                 continue
             samples = miner(item, bench)
             if isinstance(samples, str):
-                books.reasons.setdefault(index, samples)
+                log.refuse(miner, index, samples)
                 continue
             for sample in samples:
                 if isinstance(sample, Refused):
-                    books.refuse(miner, index, sample)
+                    log.refuse(miner, index, sample)
                 else:
                     yield _Draft((index,), miner, sample)
     for miner in miners:
         if miner.joins:
-            yield from _joined(chunk, miner, bench, books)
+            yield from _joined(chunk, miner, bench, log)
 
 
-def _joined(chunk: Sequence[Item], miner: Miner, bench: Bench, books: _Books) -> Iterator[_Draft]:
+def _joined(chunk: Sequence[Item], miner: Miner, bench: Bench, log: _Log) -> Iterator[_Draft]:
     places = {item.origin: index for index, item in enumerate(chunk)}
     samples, refused = miner.join(chunk, bench)
     for origin, reason in refused.items():
-        books.reasons.setdefault(places[origin], reason)
+        log.refuse(miner, places[origin], reason)
     for sample in samples:
         if isinstance(sample, Refused):
-            books.refuse(miner, places[sample.origin], sample)
+            log.refuse(miner, places[sample.origin], sample)
         else:
             yield _Draft(_places(sample, places), miner, sample)
 
@@ -159,18 +266,10 @@ def _places(sample: Sample, places: Mapping[Origin, int]) -> tuple[int, ...]:
     return (*dict.fromkeys(places[origin] for origin in origins),)
 
 
-def _smaller(too_long: Iterable[_Draft], chunk: Sequence[Item], bench: Bench, books: _Books) -> Iterator[_Draft]:
+def _smaller(too_long: Iterable[_Draft], chunk: Sequence[Item], bench: Bench, log: _Log) -> Iterator[_Draft]:
     for draft in too_long:
         samples = draft.miner.smaller(draft.sample, bench)
         if not samples:
-            books.too_long(draft)
+            log.too_long(draft)
         places = {chunk[item].origin: item for item in draft.items}
         yield from (_Draft(_places(sample, places), draft.miner, sample) for sample in samples)
-
-
-def _count(chunk: Sequence[Item], made: dict[int, int], books: _Books) -> None:
-    for index, item in enumerate(chunk):
-        if made[index]:
-            books.tally.kept += 1
-        else:
-            books.tally.drop(item.origin, books.reasons[index])

@@ -13,8 +13,13 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from finetune.records import IGNORED, Encoded, PackedRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LOOK_AHEAD = 8192  # samples placed together; at rows of 512 another ten times as many fill no row better
 
@@ -27,20 +32,24 @@ def pack(encoded: Iterable[Encoded], *, row_length: int, pad_id: int) -> Iterato
     samples = iter(encoded)
     while chunk := [*islice(samples, LOOK_AHEAD)]:
         for members in place([len(sample.input_ids) for sample in chunk], row_length=row_length):
-            yield _row([chunk[index] for index in members], row_length, pad_id)
+            yield fill([chunk[index] for index in members], row_length=row_length, pad_id=pad_id)
 
 
-def rows_of(lengths: Sequence[int], *, row_length: int) -> Iterator[list[int]]:
+def rows_of(lengths: Sequence[int] | NDArray[np.int32], *, row_length: int) -> Iterator[list[int]]:
     """By their numbers, the samples in each of the rows that `pack` makes of samples of these lengths."""
     for start in range(0, len(lengths), LOOK_AHEAD):
-        for members in place(lengths[start : start + LOOK_AHEAD], row_length=row_length):
+        for members in place([int(length) for length in lengths[start : start + LOOK_AHEAD]], row_length=row_length):
             yield [start + member for member in members]
 
 
 def apart(encoded: Iterable[Encoded]) -> Iterator[PackedRow]:
     """A row of its own length for each sample, in their order; batches are padded when they are read (`collate_alone`)."""
-    for sample in encoded:
-        yield PackedRow(sample.input_ids, sample.labels, range(len(sample.input_ids)))
+    return map(alone, encoded)
+
+
+def alone(sample: Encoded) -> PackedRow:
+    """The row of a sample that has one of its own."""
+    return PackedRow(sample.input_ids, sample.labels, range(len(sample.input_ids)))
 
 
 def place(lengths: Sequence[int], *, row_length: int) -> list[list[int]]:
@@ -62,7 +71,8 @@ def place(lengths: Sequence[int], *, row_length: int) -> list[list[int]]:
     return sorted(sorted(row) for row in rows)
 
 
-def _row(samples: Sequence[Encoded], row_length: int, pad_id: int) -> PackedRow:
+def fill(samples: Sequence[Encoded], *, row_length: int, pad_id: int) -> PackedRow:
+    """The row of these samples."""
     input_ids, labels, position_ids = array("i"), array("i"), array("i")
     for sample in samples:
         input_ids.extend(sample.input_ids)

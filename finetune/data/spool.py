@@ -1,49 +1,117 @@
-"""Items put aside on disk between two passes over them."""
+"""Lists on disk: of each one only the item that is asked for is in memory."""
 
 from __future__ import annotations
 
 import pickle
-import tempfile
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Generic, TypeVar
 
-from finetune.records import Item
+T = TypeVar("T")
+_OPEN = 256  # files at once
 
-T = TypeVar("T", bound=Item)
 
-
-class Spool(Generic[T]):
-    """A list of items of which none is in memory."""
+class Writer(Generic[T]):
+    """Where the items of a list are put, one after the other."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._ends = array("q", [0])
+        self.ends = array("q", [0])
 
     def append(self, item: T) -> None:
         """Puts an item at the end."""
-        self._file.seek(self._ends[-1])
-        self._file.write(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
-        self._ends.append(self._file.tell())
+        written = self._file.write(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
+        self.ends.append(self.ends[-1] + written)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self.ends) - 1
+
+
+@contextmanager
+def write_spool(path: Path, _kind: type[T]) -> Iterator[Writer[T]]:
+    """A new list at `path`, to be read once the block has ended."""
+    with path.open("wb") as file:
+        writer = Writer[T](file)
+        yield writer
+    with _ends(path).open("wb") as file:
+        writer.ends.tofile(file)
+
+
+class Spool(Generic[T]):
+    """A list that was written. It holds 8 bytes an item."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._length = _length(path)
+        self._places = array("q")
+        self._file: IO[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._length
 
     def __getitem__(self, index: int) -> T:
-        begin, end = self._ends[index], self._ends[index + 1]
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        if not self._places:
+            with _ends(self._path).open("rb") as file:
+                self._places.fromfile(file, self._length + 1)
+        if self._file is None:
+            self._file = self._path.open("rb")
+        begin, end = self._places[index], self._places[index + 1]
         self._file.seek(begin)
         item: T = pickle.loads(self._file.read(end - begin))
         return item
 
     def __iter__(self) -> Iterator[T]:
+        return (self[index] for index in range(self._length))
+
+    def close(self) -> None:
+        """Lets the file go until the next item is asked for."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Spools(Generic[T]):
+    """Several lists as one, of which few are open at once."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._parts = [Spool[T](path) for path in paths]
+        self._begins = [*accumulate((len(part) for part in self._parts), initial=0)]
+        self._used: OrderedDict[int, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._begins[-1]
+
+    def begin(self, part: int) -> int:
+        """The place of a list's first item."""
+        return self._begins[part]
+
+    def __getitem__(self, index: int) -> T:
+        part = bisect_right(self._begins, index) - 1
+        self._used[part] = None
+        self._used.move_to_end(part)
+        if len(self._used) > _OPEN:
+            self._parts[self._used.popitem(last=False)[0]].close()
+        return self._parts[part][index - self._begins[part]]
+
+    def __iter__(self) -> Iterator[T]:
         return (self[index] for index in range(len(self)))
 
+    def close(self) -> None:
+        """Lets all files go."""
+        for part in self._parts:
+            part.close()
 
-@contextmanager
-def open_spool(folder: Path, _kind: type[T]) -> Iterator[Spool[T]]:
-    """An empty spool for one kind of item. Its file in the folder has no name: a kill leaves nothing behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        yield Spool(file)
+
+def _ends(path: Path) -> Path:
+    return path.with_name(f"{path.name}.ends")
+
+
+def _length(path: Path) -> int:
+    return _ends(path).stat().st_size // array("q").itemsize - 1

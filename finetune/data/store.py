@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.files import write_atomic, write_json
+from finetune.files import STAGED, write_json
 from finetune.records import IGNORED, Origin, PackedRow, SourceFile
 
 if TYPE_CHECKING:
@@ -81,7 +82,22 @@ def read_heldout(path: Path) -> list[SourceFile]:
 
 def write_lines(values: Iterable[Mapping[str, Any]], path: Path) -> None:
     """One JSON object a line."""
-    write_atomic(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+    with open_lines(path) as write:
+        for value in values:
+            write(value)
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """What writes one JSON object a line; they are at `path` once the block has ended well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f"{STAGED}{path.name}")
+    try:
+        with staged.open("w", encoding="utf-8") as file:
+            yield lambda value: print(json.dumps(value, ensure_ascii=False), file=file)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _source_file(value: dict[str, Any]) -> SourceFile:

@@ -9,15 +9,17 @@ Both are read with pyarrow, duckdb, polars or pandas; `finetune why` and the exp
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from finetune.records import Side
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 DECISIONS, SAMPLES = "decisions.parquet", "samples.parquet"
 _BATCH = 4096  # lines written or read at once
@@ -67,19 +69,48 @@ class SampleRow:
 R = TypeVar("R", bound=Row | SampleRow)
 
 
-def write_table(rows: Iterable[R], kind: type[R], path: Path) -> int:
-    """The rows as parquet; gives how many there were."""
-    import pyarrow as pa
+class TableWriter(Generic[R]):
+    """Where the rows of a table are put, one after the other."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._waiting: list[R] = []
+        self.rows = 0
+
+    def add(self, row: R) -> None:
+        """Puts a row at the end."""
+        self._waiting.append(row)
+        self.rows += 1
+        if len(self._waiting) == _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits to be written."""
+        import pyarrow as pa
+
+        if self._waiting:
+            columns = [_column([getattr(row, field.name) for row in self._waiting], field.type) for field in self._writer.schema]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._writer.schema))
+            self._waiting = []
+
+
+@contextmanager
+def open_table(kind: type[R], path: Path) -> Iterator[TableWriter[R]]:
+    """A new table of rows of one kind, as parquet, to be read once the block has ended."""
     import pyarrow.parquet as pq
 
-    schema = _schema(field.name for field in fields(kind))
-    count = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in _batches(rows):
-            columns = [_column([getattr(row, field.name) for row in batch], field.type) for field in schema]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-            count += len(batch)
-    return count
+    with pq.ParquetWriter(path, _schema(field.name for field in fields(kind)), compression="zstd") as writer:
+        table = TableWriter[R](writer)
+        yield table
+        table.flush()
+
+
+def write_table(rows: Iterable[R], kind: type[R], path: Path) -> int:
+    """The rows as parquet; gives how many there were."""
+    with open_table(kind, path) as table:
+        for row in rows:
+            table.add(row)
+    return table.rows
 
 
 def read_table(kind: type[R], path: Path) -> Iterator[R]:
@@ -89,12 +120,6 @@ def read_table(kind: type[R], path: Path) -> Iterator[R]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH):
             yield from (kind(**line) for line in batch.to_pylist())
-
-
-def _batches(rows: Iterable[R]) -> Iterator[list[R]]:
-    remaining = iter(rows)
-    while batch := [*islice(remaining, _BATCH)]:
-        yield batch
 
 
 def _schema(names: Iterable[str]) -> pa.Schema:

@@ -80,6 +80,13 @@ class Tally:
         self.dropped[reason] += 1
         self.decisions.append(Decision(origin, reason, detail, size))
 
+    def count(self, other: Tally) -> None:
+        """Adds another's numbers to these, without a list of what they are of."""
+        self.read += other.read
+        self.kept += other.kept
+        self.dropped += other.dropped
+        self.redactions += other.redactions
+
     def take_back(self, origin: Origin, reason: str, detail: str = "") -> None:
         """Leaves out one thing that was counted as kept."""
         self.kept -= 1

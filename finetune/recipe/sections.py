@@ -107,6 +107,8 @@ class DataSection(Section):
     learn: Literal["all", "answer"] = Field("all", description="answer: only the middle, or the answer, is learnt")
     row_length: PositiveInt = Field(2048, description="tokens in a packed row")
     packing: bool = Field(True, description="several samples in a row; false: one, padded in its batch, which prompt learning needs")
+    processes: PositiveInt = Field(1, description="that work at once on the shards of a build; changes nothing in what comes out")
+    shard_mb: PositiveFloat = Field(256, description="megabytes of files that are worked on, and taken up after a kill, together")
     exports: tuple[Annotated[Format, FORMATS], ...] = Field((), description="for other trainers: trl, axolotl, llamafactory, messages")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_texts import WORDS, jaccard, variants
 
-from finetune.data.dedup import Rank, digest, drop_copies, find_copies, plain
+from finetune.data.dedup import content, digest, drop_copies, find_copies, plain, preferred
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin, SourceFile
 
@@ -21,11 +22,12 @@ def change(path: str, before: str, after: str, commit: str = "commit") -> Change
 
 def left_out(files: list[SourceFile], threshold: float | None = 0.7) -> dict[tuple[str, str], tuple[str, str, str]]:
     """(repo, path) of what goes: why, and instead of whom."""
-    found = find_copies(files, [Rank.of(each) for each in files], [digest(each) for each in files], threshold=threshold, engine=plain)
-    origins = {number: each.origin for number, each in enumerate(files)}
-    return {
-        (copy.origin.repo, copy.origin.path): (copy.reason, origins[copy.keeper].repo, origins[copy.keeper].path) for copy in found.values()
-    }
+    names = [(each.origin.repo, each.origin.path) for each in files]
+    order = preferred(np.array([len(content(each)) for each in files]), np.array([sorted(names).index(name) for name in names]))
+    digests = np.array([np.frombuffer(digest(each), dtype=np.uint64) for each in files]).reshape(-1, 2)
+    found = find_copies(files, order, digests, threshold=threshold, engine=plain)
+    gone = [number for number, keeper in enumerate(found.keeper.tolist()) if keeper >= 0]
+    return {names[number]: ("copy" if found.exact[number] else "near_copy", *names[found.keeper[number]]) for number in gone}
 
 
 def test_a_copy_is_left_out_across_repositories():

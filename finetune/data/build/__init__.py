@@ -2,34 +2,51 @@
 
 git -> languages -> filters -> benchmarks -> redact -> copies and near-duplicates -> split -> mine -> encode -> proof -> pack -> run/data
     files first, then changes: what is held out of the files decides which changes may be trained on
+
+The work is parted into shards and stages (job.py); the rows do not depend on how.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from finetune.base import BaseFolder, read_base
 from finetune.data.build.checks import check_languages
-from finetune.data.build.gather import gather
 from finetune.data.build.handing import hand_on
-from finetune.data.build.harvest import Tools, benchmarks_of, dialogues_of, selection_of
+from finetune.data.build.job import Job, cut, read_job, write_job
+from finetune.data.build.stages import perform_all
+from finetune.data.build.tools import Tools, dialogues_of, open_tools
 from finetune.data.build.write import write
-from finetune.data.render import Encoder
+from finetune.data.dialogues import Dialogues
 from finetune.data.report import BuildReport, read_report, table
-from finetune.data.repos import open_repositories
-from finetune.data.secrets import open_redactor
-from finetune.data.split import open_split
+from finetune.data.repos import Repository, open_repositories
 from finetune.errors import DataError
+from finetune.files import STAGED, write_json
 from finetune.recipe import Recipe
-from finetune.run import open_run
+from finetune.run import Run, open_run
 
 __all__ = ["BuildReport", "build", "table"]
 
-FORMAT = 4  # raised when the same commits and recipe would give other rows
+FORMAT = 6  # raised when the same commits and recipe would give other rows
+WORK = f"{STAGED}build"
+_INPUTS = "inputs.json"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+
+
+class Opened(NamedTuple):
+    """What a recipe names, looked at before any work: the run, the repositories at their commits, the tools, and all of it in digests."""
+
+    run: Run
+    repositories: Sequence[Repository]
+    tools: Tools
+    dialogues: Sequence[Dialogues]
+    inputs: Mapping[str, Any]
 
 
 def build(recipe: Recipe) -> BuildReport:
@@ -38,41 +55,75 @@ def build(recipe: Recipe) -> BuildReport:
     What data.exports names is written anew in either case.
     """
     base = read_base(recipe.model)
-    encoder = Encoder(base.tokenizer, base.family)
-    report = _dataset(recipe, base, encoder)
+    opened = open_inputs(recipe, base)
+    report = _dataset(opened)
     with _named():
-        return replace(report, handed=hand_on(open_run(recipe), base, encoder))
+        return replace(report, handed=hand_on(opened.run, base, opened.tools.encoder))
 
 
-def _dataset(recipe: Recipe, base: BaseFolder, encoder: Encoder) -> BuildReport:
+def open_inputs(recipe: Recipe, base: BaseFolder) -> Opened:
+    """Looks at everything a recipe names for its dataset. Raises FinetuneError at what can not be used."""
     if not recipe.data.repositories:
         raise DataError("data.repositories: found none; write data.repositories=[PATH] with the folder of a git repository")
     repositories = open_repositories(recipe.data.repositories, recipe.data.ref, at=recipe.data.at)
     check_languages(recipe.data.languages)
     run = open_run(recipe)
-    selection, benchmarks, dialogues = selection_of(recipe.data), benchmarks_of(recipe.data), dialogues_of(recipe)
-    redactor = open_redactor(recipe.data.redaction.allow, recipe.data.redaction.model)
+    tools, dialogues = open_tools(recipe, base), dialogues_of(recipe)
     inputs = {
         "commits": {each.name: each.commit for each in repositories},
         "base": base.digest,
-        "redaction_model": redactor.model_digest,
-        "opt_out": selection.opt_out.digest,
-        "benchmarks": benchmarks.digest,
+        "redaction_model": tools.redactor.model_digest,
+        "opt_out": tools.selection.opt_out.digest,
+        "benchmarks": tools.benchmarks.digest,
         "dialogues": [each.digest for each in dialogues],
         "format": FORMAT,
     }
-    report = run.data / "report.json"
-    if run.done("build") and run.mark("build").get("inputs") == inputs and report.exists():
+    return Opened(run, repositories, tools, dialogues, inputs)
+
+
+def _dataset(opened: Opened) -> BuildReport:
+    run, report = opened.run, opened.run.data / "report.json"
+    if run.done("build") and run.mark("build").get("inputs") == opened.inputs and report.exists():
         return read_report(report)
     with _named(), run.step("build") as notes:
-        notes["inputs"] = inputs
-        split = recipe.data.split
-        sides = open_split(repositories, by=split.by, date=split.date, valid_share=recipe.data.valid_share, seed=recipe.seed)
-        tools = Tools(recipe, sides, selection, benchmarks, redactor, dialogues)
-        harvest = gather(repositories, tools, encoder, folder=run.folder)
-        made = write(run, repositories, harvest, encoder=encoder, split=sides)
+        notes["inputs"] = opened.inputs
+        with working(opened) as job:
+            perform_all(job, opened.tools)
+            made = write(run, job, opened.tools, opened.dialogues)
         notes |= {"tokenizer_engine": made.engine, "shards": dict(made.shards)}
         return made
+
+
+@contextmanager
+def working(opened: Opened) -> Iterator[Job]:
+    """The job of a build, new or taken up again. One of several shards lies in the run's folder until it has ended well."""
+    folder, kept = opened.run.folder / WORK, False
+    try:
+        job = plan(opened)
+        kept = len(job.shards) > 1
+        yield job
+        kept = False
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def plan(opened: Opened) -> Job:
+    """The job that lies in the run's folder, where it is the same work and can be taken up; else a new one in its place."""
+    folder, data = opened.run.folder.absolute() / WORK, opened.run.recipe.data
+    wanted = {"inputs": opened.inputs, "recipe": opened.run.digest("build"), "shard_mb": data.shard_mb}
+    known = folder / _INPUTS
+    if known.exists() and json.loads(known.read_text()) == json.loads(json.dumps(wanted)):
+        job = read_job(folder)
+        if len(job.shards) > 1:
+            job = replace(job, recipe=opened.run.recipe)
+            write_job(job)
+            return job
+    shutil.rmtree(folder, ignore_errors=True)
+    job = Job(folder, opened.run.recipe, cut(opened.repositories, shard_mb=data.shard_mb))
+    write_job(job)
+    write_json(known, wanted)
+    return job
 
 
 @contextmanager

@@ -1,32 +1,84 @@
-"""The two tables of a build: what was decided of everything that was read, and what every sample is."""
+"""What became of everything that was read, shard by shard, once the sides are proved apart."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Literal, NamedTuple
 
-from finetune.data.build.harvest import SIDES, Harvest
-from finetune.data.mine import Mined
-from finetune.data.pack import rows_of
-from finetune.data.tables import Row, SampleRow
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.data.build.clean import SPLIT
+from finetune.data.build.job import Job, Shard, load
+from finetune.data.build.proof import Proof
+from finetune.data.build.samples import sizes_of
+from finetune.data.build.settle import Account, account_of, places_of
+from finetune.data.build.teach import Source, samples_of, tried_of
+from finetune.data.mine import Fit, Tried
+from finetune.data.split import Split
+from finetune.data.spool import Spool
+from finetune.data.tables import Row
 from finetune.data.tally import Decision, Tally
 from finetune.records import Origin, Side
 
+_KINDS: dict[Source, Literal["file", "commit"]] = {"files": "file", "history": "commit"}
 
-def decided(harvest: Harvest, side: Callable[[Origin], Side]) -> Iterator[Row]:
-    """A line for everything that was read, files first, each kind by repository and path."""
-    made = Counter(origin for name in SIDES for mined in harvest.samples[name] for origin in mined.origins)
-    kinds: tuple[tuple[Literal["file", "commit"], Tally], ...] = (("file", harvest.files), ("commit", harvest.changes))
-    for kind, tally in kinds:
-        left_out = [_row(kind, each.origin, tally, made, decision=each) for each in tally.decisions]
-        gone = {each.origin for each in tally.decisions}
-        kept = [_row(kind, origin, tally, made, side=side(origin)) for origin in tally.looks if origin not in gone]
-        yield from sorted([*left_out, *kept], key=lambda row: (row.repo, row.path, row.commit))
+
+class Ledger(NamedTuple):
+    """The account of a shard's files, or of its changes, as it is in the end; `places` are those of its samples, `sizes` theirs."""
+
+    account: Account
+    places: NDArray[np.void]
+    sizes: NDArray[np.void]
+
+
+def ledger(job: Job, shard: Shard, source: Source, proof: Proof) -> Ledger | None:
+    """The ledger of a shard, without the samples that the proof withdraws; None where nothing was read."""
+    settled, tried = job.place("settle"), job.place("teach", shard)
+    if not (settled / account_of(source, shard)).exists():
+        return None
+    places = np.load(settled / places_of(source, shard))
+    found = Ledger(load(settled / account_of(source, shard)), places, np.load(sizes_of(tried / samples_of(source))))
+    names = {repository.name for repository in shard.repositories}
+    withdrawn = {origin: why for origin, why in proof.withdrawn.items() if origin.repo in names}
+    if source == "history" and withdrawn:
+        with closing(Spool[Tried](tried / tried_of(source))) as log:
+            _withdraw(found, withdrawn, log)
+    return found
+
+
+def _withdraw(found: Ledger, withdrawn: dict[Origin, str], log: Spool[Tried]) -> None:
+    account = found.account
+    for origin, why in withdrawn.items():
+        account.books.tally.take_back(origin, "near_train", why)
+        del account.made[origin]
+    for place, (origin, fit) in enumerate(_fits(log)):
+        if origin in withdrawn and found.places["stays"][place]:
+            found.places["stays"][place] = False
+            account.miners[fit.miner, True] -= 1
+            if tally := account.books.gate.tallies.get(fit.miner):
+                tally.take_back(origin, "near_train", withdrawn[origin])
+
+
+def _fits(log: Spool[Tried]) -> Iterator[tuple[Origin, Fit]]:
+    for tried in log:
+        yield from ((tried.origins[event.items[0]], event) for event in tried.events if isinstance(event, Fit))
+
+
+def decided(job: Job, shard: Shard, source: Source, account: Account) -> list[Row]:
+    """A line for each file, or each commit, of a shard that was read, by repository and path."""
+    split: Split = load(job.place("clean", shard) / SPLIT)
+    tally, made = account.books.tally, account.made
+    left_out = [_row(source, each.origin, tally, made, decision=each) for each in tally.decisions]
+    gone = {each.origin for each in tally.decisions}
+    kept = [_row(source, origin, tally, made, side=split(origin)) for origin in tally.looks if origin not in gone]
+    return sorted([*left_out, *kept], key=lambda row: (row.repo, row.path, row.commit))
 
 
 def _row(
-    kind: Literal["file", "commit"],
+    source: Source,
     origin: Origin,
     tally: Tally,
     made: Counter[Origin],
@@ -37,7 +89,7 @@ def _row(
     looks = tally.looks.get(origin)
     size = looks.size if looks else decision.size if decision else None
     return Row(
-        kind=kind,
+        kind=_KINDS[source],
         repo=origin.repo,
         commit=origin.commit,
         path=origin.path,
@@ -50,24 +102,3 @@ def _row(
         samples=made[origin],
         redactions=tally.redacted_in[origin],
     )
-
-
-def listed(side: Side, samples: Sequence[Mined], *, row_length: int | None) -> Iterator[SampleRow]:
-    """A line for each sample of a side, in the order in which they lie in its rows; `row_length` None: one sample in a row."""
-    lengths = [len(mined.encoded.input_ids) for mined in samples]
-    rows = [[index] for index in range(len(samples))] if row_length is None else rows_of(lengths, row_length=row_length)
-    for number, members in enumerate(rows):
-        for mined in (samples[index] for index in members):
-            origin = mined.origin
-            yield SampleRow(
-                side=side,
-                row=number,
-                tokens=len(mined.encoded.input_ids),
-                miner=mined.miner,
-                repo=origin.repo,
-                commit=origin.commit,
-                paths=[each.path for each in mined.origins],
-                licenses=[each.license for each in mined.origins],
-                marks=[*mined.encoded.marks],
-                turns=mined.turns,
-            )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
-from finetune.data.build.harvest import SIDES, Harvest, Tools
+from finetune.data.build.tools import SIDES
 from finetune.data.languages import table as linguist
+from finetune.data.split import Split
+from finetune.data.tally import Tally
 from finetune.errors import DataError
-from finetune.records import Side
+from finetune.recipe import Recipe
+from finetune.records import Origin, Side
 
 
 def check_languages(languages: Iterable[str]) -> None:
@@ -22,43 +25,43 @@ def check_languages(languages: Iterable[str]) -> None:
             raise DataError(f"data.languages: found {language!r}; {hint}")
 
 
-def require_heldout(tools: Tools, harvest: Harvest) -> None:
-    """Raises DataError when there is no file, or none to measure on."""
-    data, files = tools.recipe.data, len(harvest.kept)
+def require_heldout(recipe: Recipe, books: Tally, origins: Iterable[Origin], files: int) -> None:
+    """Raises DataError: there is no file, or none to measure on. `origins` are those of the `files` that would be kept."""
+    data = recipe.data
     if not files:
         raise DataError(
-            f"{', '.join(data.repositories)}: not a single usable file among {harvest.files.read} paths ({_reasons(harvest)}); "
+            f"{', '.join(data.repositories)}: not a single usable file among {books.read} paths ({_reasons(books.dropped)}); "
             "write data.repositories=[PATH] of a repository with source code, or loosen data.languages and data.filters"
         )
-    if not harvest.heldout:
-        if data.split.by == "date":
-            found = f"data.split.date: since {data.split.date} none of {files} files was touched, so nothing could be measured"
-            raise DataError(f"{found}; write an earlier date, or data.split.by=path")
-        unit = "files" if data.split.by == "path" else "files, whole repositories each"
-        found = f"data.valid_share: {data.valid_share} holds out none of {files} {unit}, so nothing could be measured"
-        raise DataError(f"{found}; {_share_that_splits(tools, harvest)}")
+    if data.split.by == "date":
+        found = f"data.split.date: since {data.split.date} none of {files} files was touched, so nothing could be measured"
+        raise DataError(f"{found}; write an earlier date, or data.split.by=path")
+    unit = "files" if data.split.by == "path" else "files, whole repositories each"
+    found = f"data.valid_share: {data.valid_share} holds out none of {files} {unit}, so nothing could be measured"
+    raise DataError(f"{found}; {_share_that_splits(recipe, [*origins])}")
 
 
-def _share_that_splits(tools: Tools, harvest: Harvest) -> str:
+def _share_that_splits(recipe: Recipe, origins: Sequence[Origin]) -> str:
+    by = recipe.data.split.by
     for share in (0.05, *(tenths / 10 for tenths in range(1, 10))):
-        split = replace(tools.split, valid_share=share)
-        if {split(origin) for origin in harvest.kept} == {*SIDES}:
+        split = Split(by, share, recipe.seed)
+        if {split(origin) for origin in origins} == {*SIDES}:
             return f"write data.valid_share={share}"
     repositories = "data.repositories=[PATH] of repositories with more files"
-    return f"write {repositories}" if tools.split.by == "path" else "write data.split.by=path, or more of data.repositories"
+    return f"write {repositories}" if by == "path" else "write data.split.by=path, or more of data.repositories"
 
 
-def require_samples(harvest: Harvest) -> None:
+def require_samples(samples: Mapping[Side, int], dropped: Counter[str]) -> None:
     """Raises DataError when a side has nothing."""
     cures: dict[Side, str] = {"train": "smaller", "valid": "larger"}
     for name, cure in cures.items():
-        if not harvest.samples[name]:
+        if not samples[name]:
             raise DataError(
-                f"nothing is left to {'train on' if name == 'train' else 'validate on'} ({_reasons(harvest)}); "
+                f"nothing is left to {'train on' if name == 'train' else 'validate on'} ({_reasons(dropped)}); "
                 f"write a {cure} data.valid_share, add fim to data.miners, or add repositories"
             )
 
 
-def _reasons(harvest: Harvest) -> str:
-    dropped = (harvest.files + harvest.changes).dropped.most_common(5)
-    return "dropped: " + ", ".join(f"{reason} {count}" for reason, count in dropped) if dropped else "nothing was dropped"
+def _reasons(dropped: Counter[str]) -> str:
+    found = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items(), key=lambda each: (-each[1], each[0]))[:5])
+    return f"dropped: {found}" if found else "nothing was dropped"

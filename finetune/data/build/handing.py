@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from finetune.base import BaseFolder
-from finetune.data.build.harvest import SIDES
+from finetune.data.build.tools import SIDES
 from finetune.data.exports import FORMATS, Format, Setting, Tokens, Told, read_told
 from finetune.data.exports.base import TRAIN, VALID, LowRank
 from finetune.data.exports.reading import Reader

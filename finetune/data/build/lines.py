@@ -7,14 +7,14 @@ the last. The valid side measures the repositories and gets none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from finetune.data.build.harvest import Harvest, Tools, told
+from finetune.data.build.join import Boundaries
+from finetune.data.build.tools import Tools, told
 from finetune.data.decontaminate import REASON as BENCHMARK
-from finetune.data.dedup import Boundary
 from finetune.data.dialogues import Dialogues
-from finetune.data.mine import Mined
+from finetune.data.mine import Books, Mined
 from finetune.data.miners import Bench
 from finetune.data.miners.jsonl import Jsonl
 from finetune.data.render import encode_samples
@@ -33,27 +33,27 @@ class _Dropped(NamedTuple):
     detail: str = ""
 
 
-class _Kitchen(NamedTuple):
-    """What a line is judged with."""
+class Mix(NamedTuple):
+    """What lines are judged with: the tools, the miners' bench, the gate and books, the index of held-out files and their origins."""
 
-    harvest: Harvest
     tools: Tools
+    dialogues: Sequence[Dialogues]
     bench: Bench
-    boundary: Boundary
+    books: Books
+    boundaries: Boundaries
+    held: Callable[[int], Origin]
 
 
-def mix(harvest: Harvest, tools: Tools, bench: Bench, boundary: Boundary) -> None:
-    """Adds lines to the train side until each file has its share of the tokens, or is at its end."""
-    miners = [miner for miner in tools.recipe.data.miners if isinstance(miner, Jsonl)]
-    kitchen = _Kitchen(harvest, tools, bench, boundary)
-    own = sum(len(mined.encoded.input_ids) for mined in harvest.samples["train"])
+def mix(mixing: Mix, *, own: int) -> Iterator[Mined]:
+    """Lines for the train side, which has `own` tokens, until each file has its share of the tokens, or is at its end."""
+    miners = [miner for miner in mixing.tools.recipe.data.miners if isinstance(miner, Jsonl)]
     whole = own / (1 - sum(miner.share for miner in miners))
-    for miner, dialogues in zip(miners, tools.dialogues, strict=True):
-        harvest.samples["train"] += _taken(dialogues, kitchen, wanted=whole * miner.share)
+    for miner, dialogues in zip(miners, mixing.dialogues, strict=True):
+        yield from _taken(dialogues, mixing, wanted=whole * miner.share)
 
 
-def _taken(dialogues: Dialogues, kitchen: _Kitchen, *, wanted: float) -> Iterator[Mined]:
-    tally, tokens, used = kitchen.harvest.lines, 0, 0
+def _taken(dialogues: Dialogues, mixing: Mix, *, wanted: float) -> Iterator[Mined]:
+    tally, tokens, used = mixing.books.tally, 0, 0
     tally.read += len(dialogues.places)
     for place, turns in dialogues.read():
         if tokens >= wanted:
@@ -61,7 +61,7 @@ def _taken(dialogues: Dialogues, kitchen: _Kitchen, *, wanted: float) -> Iterato
             return
         used += 1
         origin = Origin(dialogues.path.name, "", f"{dialogues.path.name}:{place.line}")
-        found = _against(turns, kitchen) or _mined(origin, turns, kitchen, order=place.draw)
+        found = _against(turns, mixing) or _mined(origin, turns, mixing, order=place.draw)
         if isinstance(found, _Dropped):
             tally.drop(origin, *found)
             continue
@@ -70,17 +70,17 @@ def _taken(dialogues: Dialogues, kitchen: _Kitchen, *, wanted: float) -> Iterato
         yield from found
 
 
-def _mined(origin: Origin, turns: Sequence[Turn], kitchen: _Kitchen, *, order: int) -> list[Mined] | _Dropped:
+def _mined(origin: Origin, turns: Sequence[Turn], mixing: Mix, *, order: int) -> list[Mined] | _Dropped:
     """A sample for each answer, what was said before it in front; or why there is none."""
-    harvest, tools, bench, _ = kitchen
-    clean = [(_redacted(asked, origin, kitchen), _redacted(answer, origin, kitchen)) for asked, answer in turns]
+    tools, bench, gate = mixing.tools, mixing.bench, mixing.books.gate
+    clean = [(_redacted(asked, origin, mixing), _redacted(answer, origin, mixing)) for asked, answer in turns]
     samples = [InstructSample(origin, asked, "", answer, earlier=(*clean[:index],)) for index, (asked, answer) in enumerate(clean)]
     made, reasons = [], []
     for index, encoded in enumerate(encode_samples(samples, bench.encoder, learn=tools.recipe.data.learn)):
         if len(encoded.input_ids) > bench.row_length:
-            harvest.gate.refuse(Jsonl.kind, origin, f"answer {index + 1}", "longer_than_a_row")
+            gate.refuse(Jsonl.kind, origin, f"answer {index + 1}", "longer_than_a_row")
             reasons.append("longer_than_a_row")
-        elif refused := harvest.gate.admit(Jsonl.kind, samples[index]):
+        elif refused := gate.admit(Jsonl.kind, samples[index]):
             reasons.append(refused)
         else:
             place = stable_hash("order", bench.seed, order, index)
@@ -88,18 +88,18 @@ def _mined(origin: Origin, turns: Sequence[Turn], kitchen: _Kitchen, *, order: i
     return made or _Dropped(reasons[0])
 
 
-def _against(turns: Sequence[Turn], kitchen: _Kitchen) -> _Dropped | None:
+def _against(turns: Sequence[Turn], mixing: Mix) -> _Dropped | None:
     """A benchmark's text, or one that is held out: whole, or as a block of code in what is said."""
     for text in (text for turn in turns for text in turn):
-        if item := kitchen.tools.benchmarks.find(text):
+        if item := mixing.tools.benchmarks.find(text):
             return _Dropped(BENCHMARK, item)
         for code in (text, *_FENCED.findall(text)):
-            if match := kitchen.boundary.nearest(code):
-                return _Dropped("near_held_out", told(kitchen.harvest.heldout[match.number].origin, match.similarity))
+            if match := mixing.boundaries.nearest(code):
+                return _Dropped("near_held_out", told(mixing.held(match.number), match.similarity))
     return None
 
 
-def _redacted(text: str, origin: Origin, kitchen: _Kitchen) -> str:
-    clean, found = kitchen.tools.redactor.review(text)
-    kitchen.harvest.lines.redacted(Redaction(origin, "message", *each) for each in found)
+def _redacted(text: str, origin: Origin, mixing: Mix) -> str:
+    clean, found = mixing.tools.redactor.review(text)
+    mixing.books.tally.redacted(Redaction(origin, "message", *each) for each in found)
     return clean

@@ -1,69 +1,90 @@
-"""The proof that nothing straddles: every text that is trained on against every text that is held out, exactly."""
+"""Stage prove: every text that is trained on against every text that is held out, exactly; and what follows from it.
+
+Held-out texts are numbered: the files, then the old and the new text of each change. A held-out change may still be like something that
+is trained on, as an old version of a file that was copied is: it goes. Nothing else may cross: earlier stages have left that out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
-from finetune.data.build.harvest import Harvest, Tools, told
-from finetune.data.dedup import Boundary
+import numpy as np
+
+from finetune.data.build import join, settle
+from finetune.data.build.clean import FACTS
+from finetune.data.build.job import Job, Task, dump, load
+from finetune.data.build.join import Boundaries, corpus, parts_of, read_joined
+from finetune.data.build.teach import KEPT, Source
+from finetune.data.build.tools import told
 from finetune.data.report import SplitCheck
-from finetune.records import Change, Item, Origin, SourceFile
+from finetune.data.spool import Spool
+from finetune.records import Origin
+
+_FOUND = "found.pickle"
 
 
-class _Text(NamedTuple):
-    origin: Origin
-    text: str
-    of_change: bool
+class Crossing(NamedTuple):
+    """By the number of a held-out text, the first text of the train side that is like it; `texts` were compared."""
+
+    near: dict[int, tuple[Origin, float]]
+    texts: int
 
 
-def prove(harvest: Harvest, tools: Tools, *, files: Iterable[SourceFile], taught: Iterable[Change]) -> None:
-    """Compares the sides as they are now and writes the result into the harvest.
+class Proof(NamedTuple):
+    """That the sides are apart, once the `withdrawn` changes have gone, each for being like a text of the train side."""
 
-    `files` are those kept, `taught` the changes that samples were made of. A held-out change may still be like something that is trained
-    on, as an old version of a file that was copied is: it goes. Raises AssertionError when anything else crosses: earlier stages have left
-    that out.
-    """
-    changes = [*taught]
-    held = [_Text(file.origin, file.text, False) for file in harvest.heldout]
-    held += _of_changes(change for change in changes if tools.split(change.origin) == "valid")
-    boundary = Boundary((each.text for each in held), threshold=tools.recipe.data.near_duplicates.threshold)
-    trained = 0
-    crossing: dict[int, tuple[Origin, float]] = {}
-    for each in _train(files, changes, tools):
-        trained += 1
-        for match in boundary.all_near(each.text):
-            crossing.setdefault(match.number, (each.origin, match.similarity))
-    withdrawn = _withdraw(crossing, held, harvest, tools)
-    left = [index for index, each in enumerate(held) if not (each.of_change and each.origin in withdrawn)]
-    straddling = len(crossing.keys() & set(left))
-    assert straddling == 0, f"{straddling} held-out texts are like texts that are trained on"
-    harvest.check = SplitCheck(tools.recipe.data.near_duplicates.threshold, trained, len(left), straddling)
+    check: SplitCheck
+    withdrawn: dict[Origin, str]
 
 
-def _of_changes(changes: Iterable[Change]) -> Iterator[_Text]:
-    for change in changes:
-        yield _Text(change.origin, change.before, True)
-        yield _Text(change.origin, change.after, True)
+def prove(task: Task) -> None:
+    """Leaves what of the shard's train side is like a held-out text, of files and of changes."""
+    job = task.job
+    boundaries = Boundaries([*parts_of(job.place("join") / join.PARTS), *parts_of(job.place("settle") / settle.PARTS)])
+    kept = np.load(task.before("teach") / KEPT)
+    with corpus(job) as files:
+        valid = np.load(task.before("clean") / FACTS, mmap_mode="r")["valid"][kept - files.begin(task.own.number)]
+        train = (files[number] for number in kept[~valid].tolist())
+        of_files = _crossing(((file.origin, file.text) for file in train), boundaries)
+    changes = settle.teaching(job, task.own, job.place("settle"), valid=False)
+    of_changes = _crossing(((change.origin, text) for change in changes for text in (change.before, change.after)), boundaries)
+    found: dict[Source, Crossing] = {"files": of_files, "history": of_changes}
+    dump(found, task.folder / _FOUND)
 
 
-def _train(files: Iterable[Item], changes: Iterable[Change], tools: Tools) -> Iterator[_Text]:
-    for file in files:
-        assert isinstance(file, SourceFile)
-        if tools.split(file.origin) == "train":
-            yield _Text(file.origin, file.text, False)
-    yield from _of_changes(change for change in changes if tools.split(change.origin) == "train")
+def _crossing(texts: Iterable[tuple[Origin, str]], boundaries: Boundaries) -> Crossing:
+    near: dict[int, tuple[Origin, float]] = {}
+    count = 0
+    for origin, text in texts:
+        count += 1
+        for match in boundaries.all_near(text):
+            near.setdefault(match.number, (origin, match.similarity))
+    return Crossing(near, count)
 
 
-def _withdraw(crossing: dict[int, tuple[Origin, float]], held: list[_Text], harvest: Harvest, tools: Tools) -> set[Origin]:
-    """Takes the held-out changes that cross back; gives their origins."""
-    found = {held[index].origin: near for index, near in sorted(crossing.items()) if held[index].of_change}
-    for origin, (trained, similarity) in found.items():
-        harvest.changes.take_back(origin, "near_train", told(trained, similarity))
-    history = {miner.kind for miner in tools.recipe.data.miners if miner.source == "history"}
-    samples, withdrawn = harvest.samples["valid"], {miner: harvest.gate.tallies.get(miner) for miner in history}
-    harvest.samples["valid"] = [mined for mined in samples if mined.miner not in history or mined.origin not in found]
-    for mined in samples:
-        if mined.origin in found and (tally := withdrawn.get(mined.miner)):
-            tally.take_back(mined.origin, "near_train", told(*found[mined.origin]))
-    return {*found}
+def proof(job: Job) -> Proof:
+    """The proof of all shards together. Raises AssertionError when something crosses that is not ours to withdraw."""
+    files = len(read_joined(job).held)
+    with closing(Spool[Origin](job.place("settle") / settle.HELD)) as changes:
+        near: dict[int, tuple[Origin, float]] = {}
+        trained = 0
+        for crossing in _all(job):
+            trained += crossing.texts
+            near = crossing.near | near
+        straddling = sum(number < files for number in near)
+        assert straddling == 0, f"{straddling} held-out texts are like texts that are trained on"
+        # Of the two texts of a change the second has the say, as it is what the change leaves behind.
+        withdrawn = {changes[(number - files) // 2]: told(*found) for number, found in sorted(near.items())}
+        held = files + 2 * (len(changes) - len(withdrawn))
+    return Proof(SplitCheck(job.recipe.data.near_duplicates.threshold, trained, held, straddling), withdrawn)
+
+
+def _all(job: Job) -> Iterator[Crossing]:
+    """Files of all shards, then their changes."""
+    sources: tuple[Source, ...] = ("files", "history")
+    for source in sources:
+        for place in job.places("prove"):
+            found: dict[Source, Crossing] = load(place / _FOUND)
+            yield found[source]

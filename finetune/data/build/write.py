@@ -1,62 +1,87 @@
-"""The dataset on disk: rows, held-out files, decisions and the report."""
+"""The dataset on disk: rows, lists, tables and the report."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from finetune.data.build.account import decided, listed
+import numpy as np
+
+from finetune.data.build import join, settle
 from finetune.data.build.card import card
-from finetune.data.build.harvest import SIDES, Harvest
-from finetune.data.decontaminate import REASON as BENCHMARK
-from finetune.data.miners.jsonl import Jsonl
-from finetune.data.pack import apart, pack
-from finetune.data.render import Encoder
-from finetune.data.report import NO_LICENCE, BuildReport, Counts, Source, Tokens
-from finetune.data.repos import Repository
-from finetune.data.split import Split
-from finetune.data.store import write_heldout, write_lines, write_rows
-from finetune.data.tables import DECISIONS, SAMPLES, Row, SampleRow, write_table
-from finetune.data.tally import Decision, Redaction
+from finetune.data.build.checks import require_samples
+from finetune.data.build.job import Job, load
+from finetune.data.build.join import Boundaries, corpus, parts_of, read_joined
+from finetune.data.build.lines import Mix, mix
+from finetune.data.build.lists import write_accounts, write_lists
+from finetune.data.build.proof import proof
+from finetune.data.build.samples import SampleWriter, sizes_of, wide
+from finetune.data.build.shuffle import Shuffle
+from finetune.data.build.teach import ENGINE
+from finetune.data.build.tools import SIDES, Tools
+from finetune.data.build.totals import Totals
+from finetune.data.dialogues import Dialogues
+from finetune.data.mine import Books
+from finetune.data.miners import Bench
+from finetune.data.report import BuildReport, Counts, Source, SplitCheck
+from finetune.data.store import write_rows
+from finetune.data.tables import SAMPLES, SampleRow, open_table
+from finetune.data.tally import Tally
 from finetune.files import staged_folder, write_atomic, write_json
-from finetune.records import IGNORED, Side
+from finetune.records import Side
 from finetune.run import Run
 
-
-class _Made(NamedTuple):
-    """What lies in the folder, to be told in the report."""
-
-    rows: dict[Side, int]
-    decisions: Sequence[Row]
-    shards: dict[str, str]
+_LINES = "lines.samples"
 
 
-def write(run: Run, repositories: Sequence[Repository], harvest: Harvest, *, encoder: Encoder, split: Split) -> BuildReport:
-    """The dataset on disk, whole or not at all."""
-    data = run.recipe.data
-    row_length = data.row_length if data.packing else None
-    rows: dict[Side, int] = {}
+def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> BuildReport:
+    """The dataset of a job whose stages are all done, whole or not at all."""
+    found, totals, shuffle = proof(job), Totals(), Shuffle()
     with staged_folder(run.data) as folder:
-        listing: list[Iterator[SampleRow]] = []
-        for name in SIDES:
-            samples = sorted(harvest.samples[name], key=attrgetter("order"))
-            encoded = (mined.encoded for mined in samples)
-            packed = pack(encoded, row_length=row_length, pad_id=encoder.pad_id) if row_length else apart(encoded)
-            rows[name] = write_rows(packed, folder / name, vocabulary_size=encoder.vocabulary_size, longest=data.row_length)
-            listing.append(listed(name, samples, row_length=row_length))
-        write_table(chain.from_iterable(listing), SampleRow, folder / SAMPLES)
-        decisions = [*decided(harvest, split)]
-        write_table(decisions, Row, folder / DECISIONS)
-        _write_lists(harvest, folder)
-        report = _report(repositories, harvest, _Made(rows, decisions, hashes(folder)), encoder=encoder, row_length=row_length)
+        write_accounts(job, found, folder, totals, shuffle)
+        lines = _mixed(job, tools, dialogues, totals, shuffle)
+        require_samples(totals.by_side(), totals.items.dropped)
+        rows = _write_rows(shuffle, folder, tools)
+        write_lists(job, found, lines, folder)
+        report = _report(job, totals, found.check, rows, hashes(folder))
         write_json(folder / "report.json", report.as_dict())
         write_atomic(folder / "README.md", card(report, run.recipe))
     return report
+
+
+def _mixed(job: Job, tools: Tools, dialogues: Sequence[Dialogues], totals: Totals, shuffle: Shuffle) -> Books:
+    """The books of the lines that are mixed in; their samples join the others."""
+    books = Books(Tally(), load(job.place("settle") / settle.GATE))
+    if not dialogues:
+        return books
+    data, joined, path = job.recipe.data, read_joined(job), job.folder / _LINES
+    bench = Bench(tools.encoder, data.row_length, job.recipe.seed)
+    places, miners = [], Counter[tuple[str, bool]]()
+    with corpus(job) as files, SampleWriter(path, wide=wide(tools.encoder.vocabulary_size)) as samples:
+        boundaries = Boundaries(parts_of(job.place("join") / join.PARTS))
+        mixing = Mix(tools, dialogues, bench, books, boundaries, lambda number: files[int(joined.held[number])].origin)
+        for mined in mix(mixing, own=totals.tokens["train"]):
+            samples.append(mined, valid=False)
+            places.append((mined.order, True))
+            miners[mined.miner, False] += 1
+    own = np.array(places, dtype=settle.PLACE)
+    totals.count_books(totals.lines, books)
+    totals.count_samples(miners, own["stays"], np.load(sizes_of(path)))
+    shuffle.add(path, own, np.load(sizes_of(path)))
+    return books
+
+
+def _write_rows(shuffle: Shuffle, folder: Path, tools: Tools) -> dict[Side, int]:
+    data, encoder = tools.recipe.data, tools.encoder
+    row_length = data.row_length if data.packing else None
+    found: dict[Side, int] = {}
+    with open_table(SampleRow, folder / SAMPLES) as table:
+        for side in SIDES:
+            rows = shuffle.rows(side, table, row_length=row_length, pad_id=encoder.pad_id)
+            found[side] = write_rows(rows, folder / side, vocabulary_size=encoder.vocabulary_size, longest=data.row_length)
+    return found
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -68,60 +93,30 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def _write_lists(harvest: Harvest, folder: Path) -> None:
-    write_heldout(harvest.heldout, folder / "heldout.jsonl")
-    decisions = (harvest.files + harvest.changes).decisions
-    write_lines((_decision_line(each) for each in decisions), folder / "decisions.jsonl")
-    write_lines(harvest.clusters, folder / "clusters.jsonl")
-    parts = ((miner, each) for miner, tally in sorted(harvest.gate.tallies.items()) for each in tally.decisions)
-    refused = [{"miner": miner} | _decision_line(each) for miner, each in parts]
-    lines = [{"miner": Jsonl.kind} | _decision_line(each) for each in harvest.lines.decisions]
-    write_lines([*refused, *lines], folder / "refused.jsonl")
-    review = (harvest.files + harvest.changes + harvest.lines).review.values()
-    write_lines((_review_line(each) for each in review), folder / "redactions.jsonl")
-
-
-def _decision_line(each: Decision) -> dict[str, Any]:
-    line = {"repo": each.origin.repo, "commit": each.origin.commit, "path": each.origin.path, "reason": each.reason}
-    return line | ({"detail": each.detail} if each.detail else {})
-
-
-def _review_line(each: Redaction) -> dict[str, Any]:
-    where = {"repo": each.origin.repo, "commit": each.origin.commit, "path": each.origin.path}
-    return where | {"part": each.part, "line": each.line, "kind": each.kind, "shown": each.shown}
-
-
-def _report(repositories: Sequence[Repository], harvest: Harvest, made: _Made, *, encoder: Encoder, row_length: int | None) -> BuildReport:
-    rows, kept = made.rows, [row for row in made.decisions if row.kind == "file" and row.reason is None]
-    assert harvest.check is not None, "nothing is written before the sides are proved apart"
-    together = harvest.files + harvest.changes
-    tokens = {name: sum(len(mined.encoded.input_ids) for mined in harvest.samples[name]) for name in SIDES}
-    learnt = sum(len(mined.encoded.labels) - mined.encoded.labels.count(IGNORED) for mined in harvest.samples["train"])
-    capacity = tokens["train"] if row_length is None else rows["train"] * row_length  # rows of one sample are stored unpadded
-    miners = {mined.miner for name in SIDES for mined in harvest.samples[name]}
-    samples = {name: Counter(mined.miner for mined in harvest.samples[name]) for name in SIDES}
+def _report(job: Job, totals: Totals, check: SplitCheck, rows: dict[Side, int], shards: dict[str, str]) -> BuildReport:
+    items, data = totals.items, job.recipe.data
     return BuildReport(
-        repositories=tuple(Source(each.name, each.path, each.commit) for each in repositories),
-        items=Counts.of(together),
-        files=Counts.of(harvest.files),
-        changes=Counts.of(harvest.changes),
-        samples={miner: {name: samples[name][miner] for name in SIDES} for miner in sorted(miners)},
+        repositories=tuple(Source(each.name, each.path, each.commit) for each in job.repositories),
+        items=Counts.of(items),
+        files=Counts.of(totals.files),
+        changes=Counts.of(totals.changes),
+        samples=totals.by_miner(),
         rows=rows,
-        tokens=Tokens(tokens["train"], tokens["valid"], learnt, capacity - tokens["train"], round(tokens["train"] / capacity, 4)),
-        redactions=dict((together + harvest.lines).redactions),
-        languages=dict(Counter(row.language or "" for row in kept)),
-        licences=dict(Counter(row.license or NO_LICENCE for row in kept)),
-        heldout=len(harvest.heldout),
-        split=harvest.check,
-        sides={name: sum(row.side == name for row in kept) for name in SIDES},
-        benchmarks=dict(Counter(_benchmark(row) for row in made.decisions if row.reason == BENCHMARK)),
-        engine=encoder.engine,
-        shards=made.shards,
-        lines=Counts.of(harvest.lines),
-        instructions={miner: Counts.of(tally) for miner, tally in sorted(harvest.gate.tallies.items())},
+        tokens=totals.in_rows(rows, data.row_length if data.packing else None),
+        redactions=dict((items + totals.lines).redactions),
+        languages=dict(totals.languages),
+        licences=dict(totals.licences),
+        heldout=len(read_joined(job).held),
+        split=check,
+        sides={side: totals.sides[side] for side in SIDES},
+        benchmarks=dict(totals.benchmarks),
+        engine=_engine(job),
+        shards=shards,
+        lines=Counts.of(totals.lines),
+        instructions={miner: Counts.of(tally) for miner, tally in sorted(totals.instructions.items())},
     )
 
 
-def _benchmark(row: Row) -> str:
-    """The file of the benchmark whose text an item holds."""
-    return (row.detail or "").partition(": ")[0]
+def _engine(job: Job) -> str:
+    """The library that tokenised: the fast one only where no process had to leave it aside."""
+    return str(max(load(place / ENGINE) for place in job.places("teach")))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
 
 from finetune.data.dedup.near import nearest_kept
 from finetune.data.dedup.words import Engine
-from finetune.records import Origin, SourceFile
+from finetune.records import SourceFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finetune.data.dedup.words import Hashes, Numbers
 
 
 class Files(Protocol):
@@ -18,51 +23,61 @@ class Files(Protocol):
     def __getitem__(self, index: int, /) -> SourceFile: ...
 
 
-class Rank(NamedTuple):
-    """What decides which of two files stays, the lesser one: the longer (bytes), then the first by repository and path."""
+class Copies(NamedTuple):
+    """For each file the number of the one that stays instead of it, -1 where it stays itself, and how alike they are.
 
-    shorter: int
-    repo: str
-    path: str
-
-    @classmethod
-    def of(cls, file: SourceFile) -> Rank:
-        """The longer file holds most of what the shorter one says; the names only make the choice the same every time."""
-        return cls(-len(_content(file)), file.origin.repo, file.origin.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A file that goes, and why: `similarity` is Jaccard's, 1 also where only signs differ; `keeper` is the number of what stays."""
-
-    origin: Origin
-    keeper: int
-    similarity: float
-    reason: Literal["copy", "near_copy"]
-
-
-def find_copies(
-    files: Files, ranks: Sequence[Rank], digests: Sequence[bytes], *, threshold: float | None, engine: Engine
-) -> dict[int, Copy]:
-    """By number, the files that go. `threshold` None: near-duplicates stay.
-
-    The order of the files has no say: ranks have, which differ for any two files of a corpus.
+    `similarity` is Jaccard's, 1 also where only signs differ; `exact` says that a file with the same text was preferred.
     """
-    order = sorted(range(len(files)), key=ranks.__getitem__)
-    first: dict[bytes, int] = {}
-    exact = {number: keeper for number in order if (keeper := first.setdefault(digests[number], number)) != number}
-    singles = [number for number in order if number not in exact]
-    copies: dict[int, Copy] = {}
+
+    keeper: Numbers
+    similarity: NDArray[np.float64]
+    exact: NDArray[np.bool_]
+
+
+def preferred(lengths: Numbers, names: Numbers) -> Numbers:
+    """The numbers of files, those first that stay rather than others: the longer (bytes), then the first by repository and path.
+
+    The longer file holds most of what the shorter one says; `names`, places in the order of names, only make the choice the same every
+    time.
+    """
+    return np.lexsort((names, -lengths))
+
+
+def find_copies(files: Files, order: Numbers, digests: Hashes, *, threshold: float | None, engine: Engine) -> Copies:
+    """The files that go. `order`: their numbers by preference; `digests`: 16 bytes each, shape (files, 2).
+
+    `threshold` None: near ones stay.
+
+    The order in which files come has no say. Beside what `nearest_kept` holds this takes some 60 bytes a file.
+    """
+    twin = _twins(order, digests)
+    copies = Copies(np.full(len(order), -1, dtype=np.int64), np.zeros(len(order)), twin >= 0)
     if threshold is not None:
-        near = nearest_kept(len(singles), lambda place: _content(files[singles[place]]), threshold=threshold, engine=engine)
-        for place, (keeper, similarity) in enumerate(zip(near.keeper.tolist(), near.similarity.tolist(), strict=True)):
-            if keeper >= 0:
-                copies[singles[place]] = Copy(files[singles[place]].origin, singles[keeper], similarity, "near_copy")
-    for number, twin in exact.items():
-        keeper = copies[twin].keeper if twin in copies else twin
-        copies[number] = Copy(files[number].origin, keeper, copies[twin].similarity if twin in copies else 1.0, "copy")
+        singles = order[twin[order] < 0]
+        near = nearest_kept(len(singles), lambda place: content(files[int(singles[place])]), threshold=threshold, engine=engine)
+        gone = np.flatnonzero(near.keeper >= 0)
+        copies.keeper[singles[gone]] = singles[near.keeper[gone]]
+        copies.similarity[singles[gone]] = near.similarity[gone]
+    own = np.flatnonzero(copies.exact)
+    beyond = copies.keeper[twin[own]]
+    copies.similarity[own] = np.where(beyond >= 0, copies.similarity[twin[own]], 1.0)
+    copies.keeper[own] = np.where(beyond >= 0, beyond, twin[own])
     return copies
 
 
-def _content(file: SourceFile) -> bytes:
+def _twins(order: Numbers, digests: Hashes) -> Numbers:
+    """For each file the preferred one of the same digest, -1 where it is that itself."""
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    alike = np.lexsort((rank, digests[:, 1], digests[:, 0]))
+    new = np.ones(len(alike), dtype=np.bool_)
+    new[1:] = (digests[alike[1:]] != digests[alike[:-1]]).any(axis=1)
+    first = alike[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(alike) else alike
+    twin = np.full(len(order), -1, dtype=np.int64)
+    twin[alike] = np.where(new, -1, first)
+    return twin
+
+
+def content(file: SourceFile) -> bytes:
+    """The text's bytes, of which lengths and sketches are."""
     return file.text.encode("utf-8", "surrogatepass")

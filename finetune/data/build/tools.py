@@ -1,59 +1,41 @@
-"""What a build gathers on its way, and the stages files and changes share."""
+"""The tools of a build, and what files and changes share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from finetune.base import BaseFolder
 from finetune.data.decontaminate import Benchmarks, decontaminated, read_benchmark
 from finetune.data.dialogues import Dialogues, open_dialogues
 from finetune.data.filters import keep
-from finetune.data.gate import Gate
-from finetune.data.mine import Mined
 from finetune.data.miners.jsonl import Jsonl
-from finetune.data.report import SplitCheck
+from finetune.data.render import Encoder
 from finetune.data.repos import Selection, select
-from finetune.data.secrets import Redactor, redact_item
-from finetune.data.split import Split
+from finetune.data.secrets import Redactor, open_redactor, redact_item
 from finetune.data.tally import Tally
 from finetune.recipe import DataSection, Recipe
-from finetune.records import Item, Origin, Side, SourceFile
+from finetune.records import Item, Origin, Side
 
 SIDES: tuple[Side, ...] = ("train", "valid")
 
 
-@dataclass(slots=True)
-class Harvest:
-    """What a build has gathered so far. `paths` are (repository, path) of every file read, `kept` the origins of those kept.
-
-    `shadows` are (repository, path) of the files left out because a held-out one is like them. `clusters` are lines of clusters.jsonl.
-    `lines` counts those of files of the user's own, the gate what was tried of instructions.
-    """
-
-    files: Tally = field(default_factory=Tally)
-    changes: Tally = field(default_factory=Tally)
-    lines: Tally = field(default_factory=Tally)
-    gate: Gate = field(default_factory=Gate)
-    samples: dict[Side, list[Mined]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    heldout: list[SourceFile] = field(default_factory=list)
-    paths: set[tuple[str, str]] = field(default_factory=set)
-    kept: list[Origin] = field(default_factory=list)
-    shadows: set[tuple[str, str]] = field(default_factory=set)
-    clusters: list[dict[str, Any]] = field(default_factory=list)
-    check: SplitCheck | None = None
-
-
 class Tools(NamedTuple):
-    """What every stage of a build is given."""
+    """What every stage of a build works with, made from the recipe alone: every process has its own."""
 
     recipe: Recipe
-    split: Split
     selection: Selection
     benchmarks: Benchmarks
     redactor: Redactor
-    dialogues: Sequence[Dialogues] = ()  # of the recipe's miners `jsonl`, in their order
+    encoder: Encoder
+
+
+def open_tools(recipe: Recipe, base: BaseFolder) -> Tools:
+    """The tools of a recipe. Raises FinetuneError when it names something that can not be used."""
+    redaction = recipe.data.redaction
+    encoder = Encoder(base.tokenizer, base.family)
+    return Tools(recipe, selection_of(recipe.data), benchmarks_of(recipe.data), open_redactor(redaction.allow, redaction.model), encoder)
 
 
 def selection_of(data: DataSection) -> Selection:

@@ -1,0 +1,127 @@
+"""The stages of a build, and who works on them: this process, several of this machine, or a cluster's (cluster.py)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+from finetune.base import read_base
+from finetune.data.build.clean import clean
+from finetune.data.build.job import Job, Shard, Task, read_job, sync
+from finetune.data.build.join import join
+from finetune.data.build.proof import prove
+from finetune.data.build.settle import settle_all
+from finetune.data.build.teach import teach
+from finetune.data.build.tools import Tools, open_tools
+from finetune.errors import DataError
+from finetune.files import staged_folder
+from finetune.progress import track
+
+
+class Stage(NamedTuple):
+    """A part of the work, on each shard by itself or on all of them together."""
+
+    name: str
+    work: Callable[[Task], None]
+    by_shard: bool
+
+
+STAGES = (
+    Stage("clean", clean, by_shard=True),
+    Stage("join", join, by_shard=False),
+    Stage("teach", teach, by_shard=True),
+    Stage("settle", settle_all, by_shard=False),
+    Stage("prove", prove, by_shard=True),
+)
+
+
+def waiting(stage: Stage, job: Job) -> list[Shard | None]:
+    """The shards on which a stage is still to be done; None: all together."""
+    shards: list[Shard | None] = [*job.shards] if stage.by_shard else [None]
+    return [shard for shard in shards if not job.place(stage.name, shard).exists()]
+
+
+def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None) -> None:
+    """One stage on one shard. Its folder has its name when it is whole and on the disk; a kill before leaves it to be done."""
+    with staged_folder(job.place(stage.name, shard)) as folder:
+        stage.work(Task(job, tools, folder, shard))
+        if len(job.shards) > 1:  # of a single one nothing is taken up again
+            sync(folder)
+
+
+def perform_all(job: Job, tools: Tools) -> None:
+    """All stages that are still to be done, by as many processes as the recipe says."""
+    with _crew(job.recipe.data.processes) as crew:
+        for stage in STAGES:
+            left = waiting(stage, job)
+            if crew is None or len(left) < 2:
+                for shard in left if len(left) < 2 else track(left, label=stage.name, total=len(left)):
+                    perform(stage, job, tools, shard)
+            else:
+                _perform_by(crew, stage, job, [shard for shard in left if shard is not None])
+
+
+def _perform_by(crew: Executor, stage: Stage, job: Job, shards: list[Shard]) -> None:
+    futures = [crew.submit(perform_one, job.folder, stage.name, shard.number) for shard in shards]
+    try:
+        for future in track(as_completed(futures), label=stage.name, total=len(futures)):
+            future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"data.processes: a process was killed in the middle of a shard, mostly for want of memory; what is done is kept: "
+            f"type the same again with fewer than data.processes={job.recipe.data.processes}, or in a new run a smaller data.shard_mb"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def perform_one(folder: Path, stage: str, number: int | None) -> None:
+    """One stage on the shard of this number, if it is not done, for a job in a folder; `number` None: a stage of all shards."""
+    job, tools = _opened(folder)
+    found = next(each for each in STAGES if each.name == stage)
+    shard = None if number is None else job.shards[number]
+    if shard in waiting(found, job):
+        perform(found, job, tools, shard)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(folder: Path) -> tuple[Job, Tools]:
+    """A job and the tools for it, once in a process."""
+    job = read_job(folder)
+    return job, open_tools(job.recipe, read_base(job.recipe.model))
+
+
+@contextmanager
+def _crew(processes: int) -> Iterator[Executor | None]:
+    """Processes to work with; None: this one alone."""
+    if processes < 2:
+        yield None
+        return
+    # Spawned: a fork of a process with threads, as tokenizers start them, may never come to life.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """Whoever starts the same build again after a kill must not find a process of the first one still at work."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

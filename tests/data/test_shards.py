@@ -1,0 +1,181 @@
+"""A build in parts: the same bytes however it is cut and whoever works on it, also after a kill."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+import pytest
+from village import make_village, write_dialogues
+from watching import content
+
+from finetune.base import read_base
+from finetune.data.build import WORK, build, open_inputs, plan
+from finetune.data.build.job import cut
+from finetune.data.build.stages import perform_all
+from finetune.data.report import BuildReport, read_report
+from finetune.data.repos import open_repositories
+from finetune.recipe import Recipe, parse_recipe
+from finetune.run import open_run
+
+Make = Callable[..., Recipe]
+Made = dict[str, bytes | None]
+WHOLE = 256.0  # megabytes: all of it
+SIZES = (0.0001, 0.015, 0.026)
+MINERS: list[Any] = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "unit_tests", "commits", "fixes"]
+
+
+@pytest.fixture(scope="module")
+def village(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_village(tmp_path_factory.mktemp("village") / "all")
+
+
+@pytest.fixture(scope="module")
+def cut_recipe(village: list[Path], byte_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes a recipe for the village, each in a folder of its own."""
+    dialogues = write_dialogues(tmp_path_factory.mktemp("dialogues") / "said.jsonl")
+
+    def make(shard_mb: float, **data: Any) -> Recipe:
+        miners = [*MINERS, {"kind": "jsonl", "path": str(dialogues), "share": 0.05}]
+        values = {"repositories": [str(each) for each in village], "row_length": 1024, "valid_share": 0.3, "miners": miners}
+        head = {"name": "made", "runs": str(tmp_path_factory.mktemp("runs")), "model": {"path": str(byte_base)}}
+        return parse_recipe(json.dumps(head | {"data": values | {"shard_mb": shard_mb} | data}))
+
+    return make
+
+
+def made(recipe: Recipe) -> Made:
+    """The dataset of a recipe, byte by byte."""
+    build(recipe)
+    run = open_run(recipe)
+    assert not (run.folder / WORK).exists()
+    return content(run.data)
+
+
+@pytest.fixture(scope="module")
+def whole(cut_recipe: Make) -> Recipe:
+    """A recipe that was built in one piece."""
+    recipe = cut_recipe(WHOLE)
+    build(recipe)
+    return recipe
+
+
+@pytest.fixture
+def expected(whole: Recipe) -> Made:
+    return content(open_run(whole).data)
+
+
+@pytest.fixture
+def report(whole: Recipe) -> BuildReport:
+    return read_report(open_run(whole).data / "report.json")
+
+
+def test_shards_are_whole_repositories_in_their_order(village: list[Path]) -> None:
+    repositories = open_repositories([str(each) for each in village], "HEAD")
+    counts = []
+    for shard_mb in (*SIZES, WHOLE):
+        shards = cut(repositories, shard_mb=shard_mb)
+        assert [each for shard in shards for each in shard.repositories] == repositories
+        assert [shard.number for shard in shards] == [*range(len(shards))]
+        counts.append(len(shards))
+    assert counts[0] == len(village) > counts[1] > counts[2] > counts[3] == 1
+
+
+def test_the_village_has_what_shards_could_get_wrong(report: BuildReport) -> None:
+    assert {"copy", "near_copy"} <= set(report.files.dropped)
+    assert {"copy", "held_out_text", "near_held_out", "near_train", "history_of_a_copy"} <= set(report.changes.dropped)
+    refused = Counter[str]()
+    for counts in report.instructions.values():
+        refused.update(counts.dropped)
+    assert refused["same_question"] and refused["same_answer"]
+    assert {"fim", "repository", "docstrings", "unit_tests", "commits", "jsonl"} <= set(report.samples)
+    assert report.lines.dropped["near_held_out"] == 1 and report.redactions["aws_key"]
+
+
+@pytest.mark.parametrize("shard_mb", SIZES)
+def test_the_dataset_does_not_depend_on_how_it_is_cut(cut_recipe: Make, expected: Made, shard_mb: float) -> None:
+    assert made(cut_recipe(shard_mb)) == expected
+
+
+def test_nor_where_near_copies_stay(cut_recipe: Make) -> None:
+    data = {"near_duplicates": {"enabled": False}, "miners": ["commits"], "packing": False}
+    recipe = cut_recipe(SIZES[0], **data)
+    assert made(recipe) == made(cut_recipe(WHOLE, **data))
+    assert read_report(open_run(recipe).data / "report.json").files.dropped["near_held_out"]
+
+
+def test_two_processes_make_the_same_bytes(cut_recipe: Make, expected: Made) -> None:
+    assert made(cut_recipe(SIZES[1], processes=2)) == expected
+
+
+def killed(recipe: Recipe, stage: str, count: int) -> None:
+    """A build that kills itself, as `kill -9` would, when the result of that stage of the count-th shard is about to get its name."""
+    left = count
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event == "os.rename" and PurePath(os.fspath(arguments[1])).match(f"{WORK}/{stage}-*"):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+    build(recipe)
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each finished part was made."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+
+
+@pytest.mark.parametrize(("stage", "count"), [("clean", 3), ("teach", 5), ("prove", 2)])
+def test_a_build_that_was_killed_goes_on_without_doing_a_shard_again(cut_recipe: Make, expected: Made, stage: str, count: int) -> None:
+    recipe = cut_recipe(SIZES[0])
+    child = multiprocessing.get_context("fork").Process(target=killed, args=(recipe, stage, count))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    run = open_run(recipe)
+    before = stamps(run.folder / WORK)
+    assert sum(name.startswith(f"{stage}-") for name in before) == count - 1
+    assert not run.data.exists()
+    opened = open_inputs(recipe, read_base(recipe.model))
+    perform_all(job := plan(opened), opened.tools)
+    after = stamps(job.folder)
+    assert len(after) > len(before)
+    assert {name: after[name] for name in before} == before
+    assert made(recipe) == expected
+
+
+def test_another_recipe_does_not_go_on_where_this_one_was_left(cut_recipe: Make) -> None:
+    recipe = cut_recipe(SIZES[1], miners=["fim"])
+    perform_all(plan(opened := open_inputs(recipe, read_base(recipe.model))), opened.tools)
+    other = recipe.model_copy(update={"seed": 1})
+    assert not stamps(plan(open_inputs(other, read_base(other.model))).folder)
+
+
+def test_datatrove_spreads_the_same_work(cut_recipe: Make, expected: Made) -> None:
+    """Under its local executor; those for Slurm and Ray are made of the same parts, and are not run here."""
+    from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+
+    from finetune.data.build.cluster import spread
+
+    recipe = cut_recipe(SIZES[0])
+    spread(recipe, partial(LocalPipelineExecutor, workers=1), tasks=2).run()
+    run = open_run(recipe)
+    assert content(run.data) == expected
+    assert run.done("build") and not (run.folder / WORK).exists()
+    other = cut_recipe(SIZES[1])
+    for kind in (partial(SlurmPipelineExecutor, time="01:00:00", partition="cpu"), RayPipelineExecutor):
+        chain = [last := spread(other, kind, tasks=2)]
+        while last := getattr(last, "depends", None):
+            chain.append(last)
+        assert [each.world_size for each in reversed(chain)] == [2, 1, 2, 1, 2, 1]
