@@ -9,7 +9,7 @@ import torch
 
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ModelError
-from finetune.model import autocast_dtype, load_model, load_tokenizer, weight_dtype
+from finetune.model import autocast_dtype, faster_in_bfloat16, load_model, load_tokenizer, weight_dtype
 from finetune.recipe import ModelSection
 
 IDS = torch.arange(40).reshape(1, 40) + 10
@@ -105,3 +105,18 @@ def test_an_unknown_architecture_is_refused(copied: Path) -> None:
     (copied / "config.json").write_text(json.dumps(config | {"model_type": "nobody_knows"}))
     with pytest.raises(ModelError, match="nobody_knows"):
         load_model(*opened(copied, family="starcoder2"))
+
+
+@pytest.mark.parametrize(
+    ("able", "faster"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, False),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": False, "cpu_name": "AMD EPYC"}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_multiplied_faster(able: dict[str, object], faster: bool) -> None:
+    """An Intel CPU without AMX multiplies it at half the rate of float32."""
+    assert faster_in_bfloat16(able) is faster

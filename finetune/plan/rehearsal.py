@@ -6,7 +6,7 @@ Shapes: B rows, T tokens. Nothing is computed; every storage and every product i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from finetune.base import BaseFolder
+from finetune.kernels import kernels
 from finetune.methods import linear_layers
 from finetune.plan.bits import bnb
 from finetune.plan.counter import Counter, Part, Stage, Timeline
@@ -43,7 +44,10 @@ class Rehearsal:
         with self._within():
             Faker().model(self.model)
             prepare(self.model, self.section, gpu=device.gpu)
-            with torch.no_grad():  # quantised layers bring their biases into the number format of the first input, for good
+            with (
+                torch.no_grad(),
+                self._kernels(),
+            ):  # quantised layers bring their biases into the number format of the first input, for good
                 self._loss(_batch(1, FIRST, packing=self.packing))
             self._trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self._optimizer = optimizer_for(self.model, self.section, gpu=device.gpu)
@@ -69,10 +73,14 @@ class Rehearsal:
 
     def _pass(self, batch: dict[str, Tensor]) -> None:
         self.counter.part, self.counter.stage = Part.ACTIVATIONS, Stage.FORWARD
-        loss = self._loss(batch)
-        del batch
-        self.counter.stage = Stage.BACKWARD  # what the loss allocates on its way back is the loss's
-        loss.backward()
+        with self._kernels():
+            loss = self._loss(batch)
+            del batch
+            self.counter.stage = Stage.BACKWARD  # what the loss allocates on its way back is the loss's
+            loss.backward()
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, all_learnt=True)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The model's own loss, computed as accelerate computes it: under autocast, the outputs then in float32."""

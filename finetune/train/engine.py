@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from finetune.data.collate import collate, collate_alone
+from finetune.kernels import kernels
 from finetune.model import autocast_dtype, on_cpu
 from finetune.recipe import Recipe, TrainSection
 from finetune.records import IGNORED
@@ -73,13 +75,20 @@ class RowTrainer(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], num_items_in_batch: Tensor | int | None = None) -> Tensor:
         numbers = inputs.pop(ROW, None)
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        with self._kernels():
+            loss = super().training_step(model, inputs, num_items_in_batch)
         if self.watch is not None:
             rows = () if numbers is None else tuple(numbers.tolist())
             learnt = int((inputs["labels"][:, 1:] != IGNORED).sum())
             own = loss.item() * self._parts_of_step(learnt, num_items_in_batch)
             self.watch.check(Pass(self.state.global_step + 1, rows, own))
         return loss
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Our own parts of a pass; not where a launcher holds weights in pieces."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return nullcontext()
+        return kernels(self.adapted, cpu=on_cpu(), checkpointing=self.section.gradient_checkpointing)
 
     def _parts_of_step(self, learnt: int, learnt_in_step: Tensor | int | None) -> float:
         """What a pass's share of the step's loss is multiplied by to be the mean of its own learnt tokens."""
@@ -151,7 +160,7 @@ class RowTrainer(Trainer):
         model.eval()
         batch = {name: tensor.to(self.args.device) for name, tensor in self.data_collator([*rows]).items()}
         learnt = int((batch["labels"][:, 1:] != IGNORED).sum())
-        with torch.no_grad(), without_penalty(self.adapted):
+        with torch.no_grad(), without_penalty(self.adapted), self._kernels():
             mean = float(model(**batch, use_cache=False).loss) if learnt else 0.0
         model.train(was_training)
         return torch.tensor([mean * learnt, learnt], dtype=torch.float64)
