@@ -2,21 +2,25 @@
 
     python benchmarks/near_dedup.py --script .../near_deduplication/minhash_deduplication.py --python PEER/bin/python --documents 10000
 
-The documents are source files below --roots, each content once, the first by hash. The peer's own script runs unmodified; it needs
+The documents are source files below --roots, or of the newest commits of --repositories, each content once, the first by hash.
+The peer's own script runs unmodified; it needs
 datasets<3 (it passes use_auth_token), scipy and typer, so give it a Python of its own:
 
     python -m venv PEER && PEER/bin/pip install datasets==2.21.0 "pyarrow<20" "numpy<2" scipy typer
 
 Truth is the exact Jaccard similarity of the peer's own sets (five words, empty ones too), by a prefix-filter join that shares no code
 with ours.
-Without --script only we are measured; with --no-truth nobody is judged. --growth measures us on a quarter, a half and all of the documents.
+Without --script only we are measured; with --no-truth nobody is judged. --growth measures us on an eighth, a quarter, a half and all of the
+documents, and says how that compares with n log n. --peer-documents gives the peer the first so many, where all would take too long.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import resource
@@ -25,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ENDINGS = {
@@ -69,22 +74,42 @@ print(json.dumps({"work": ended - loaded, "start": loaded - start, "process": us
 """
 
 
-def documents(roots: list[str], count: int) -> list[str]:
-    found: dict[bytes, Path] = {}
+def documents(contents: Iterable[bytes], count: int) -> list[str]:
+    """The first `count` by hash, each once: a sample that grows without choosing."""
+    found = {hashlib.sha256(content).digest(): content for content in contents}
+    texts: list[str] = []
+    for _, content in sorted(found.items()):
+        with contextlib.suppress(UnicodeDecodeError):
+            texts.append(content.decode())
+        if len(texts) == count:
+            break
+    return texts
+
+
+def below(roots: list[str]) -> Iterator[bytes]:
     for root in roots:
         for folder, _, names in os.walk(root):
             for path in (Path(folder, name) for name in names):
                 if path.suffix in ENDINGS and path.is_file() and not path.is_symlink() and 0 < path.stat().st_size <= MAX_BYTES:
-                    found.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
-    texts: list[str] = []
-    for _, path in sorted(found.items()):
-        try:
-            texts.append(path.read_bytes().decode())
-        except UnicodeDecodeError:
-            continue
-        if len(texts) == count:
-            break
-    return texts
+                    yield path.read_bytes()
+
+
+def committed(repositories: list[str]) -> Iterator[bytes]:
+    """The files of each newest commit; missing ones are passed over."""
+    for repository in repositories:
+        git = ["git", "-C", repository, "-c", "safe.directory=*"]
+        entries = subprocess.run([*git, "ls-tree", "-r", "-z", "HEAD"], check=True, capture_output=True).stdout.split(b"\0")
+        named = [entry.split(b"\t", 1) for entry in entries if entry.startswith(b"100")]
+        wanted = b"".join(head.split()[2] + b"\n" for head, path in named if Path(os.fsdecode(path)).suffix in ENDINGS)
+        read = subprocess.run([*git, "cat-file", "--batch", "--buffer"], input=wanted, check=True, capture_output=True).stdout
+        place = 0
+        while place < len(read):
+            begin = read.index(b"\n", place) + 1
+            head = read[place:begin].split()
+            size = int(head[2]) if len(head) == 3 else -1
+            if 0 < size <= MAX_BYTES:
+                yield read[begin : begin + size]
+            place = begin + size + 1
 
 
 def runs(text: str) -> set[str]:
@@ -121,6 +146,11 @@ def ours(texts: list[str], folder: Path) -> dict[str, object]:
     path.write_text("".join(json.dumps(text) + "\n" for text in texts))
     done = subprocess.run([sys.executable, "-c", OURS, str(path)], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
+
+
+def growth(texts: list[str], folder: Path) -> dict[int, float]:
+    sizes = [len(texts) // 8, len(texts) // 4, len(texts) // 2]
+    return {size: round(float(str(ours(texts[:size], folder)["work"])), 2) for size in sizes}
 
 
 def peer(texts: list[str], arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -168,29 +198,34 @@ def judged(gone: set[int], pairs: dict[tuple[int, int], float]) -> dict[str, obj
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--roots", nargs="+", default=["/usr", str(Path(sys.prefix))])
+    parser.add_argument("--repositories", nargs="+", default=[])
     parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--peer-documents", type=int)
     parser.add_argument("--script", help="the peer's script")
     parser.add_argument("--python", help="the Python with what the peer needs")
     parser.add_argument("--no-truth", action="store_true")
     parser.add_argument("--growth", action="store_true")
     arguments = parser.parse_args()
-    texts = documents(arguments.roots, arguments.documents)
+    texts = documents(committed(arguments.repositories) if arguments.repositories else below(arguments.roots), arguments.documents)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     result: dict[str, object] = {"documents": len(texts), "megabytes": round(megabytes, 1)}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if arguments.growth:
-            sizes = [len(texts) // 4, len(texts) // 2]
-            result["growth"] = {size: round(float(str(ours(texts[:size], folder)["work"])), 2) for size in sizes}
-        ours(texts[:100], folder)
+        ours(texts[:100], folder)  # compiles
         found = ours(texts, folder)
+        if arguments.growth:
+            result["growth"] = growth(texts, folder) | {len(texts): round(float(str(found["work"])), 2)}
+            result["n_log_n_from_a_quarter"] = round(4 * math.log(len(texts)) / math.log(len(texts) // 4), 2)
         keepers = {int(place): keeper for place, keeper in dict(found.pop("keepers")).items()}  # type: ignore[call-overload]
         result["ours"] = {key: round(float(str(value)), 3) for key, value in found.items()}
-        theirs = peer(texts, arguments, folder) if arguments.script else None
+        few = texts[: arguments.peer_documents]
+        theirs = peer(few, arguments, folder) if arguments.script else None
     if theirs:
-        result["peer"] = {"process": round(float(str(theirs["process"])), 1)}
-        result["ratio_of_work"] = round(float(str(theirs["process"])) / float(str(found["work"])), 1)
-        result["ratio_of_processes"] = round(float(str(theirs["process"])) / float(str(found["process"])), 1)
+        # Its work is a sum over documents, so megabytes carry over; where it had all of them the factor is 1.
+        seconds = float(str(theirs["process"])) * megabytes / (sum(len(text.encode()) for text in few) / 1e6)
+        result["peer"] = {"documents": len(few), "process": round(float(str(theirs["process"])), 1), "of_all": round(seconds, 1)}
+        result["ratio_of_work"] = round(seconds / float(str(found["work"])), 1)
+        result["ratio_of_processes"] = round(seconds / float(str(found["process"])), 1)
     if not arguments.no_truth:
         start = time.process_time()
         pairs = truth(texts)
@@ -201,7 +236,7 @@ def main() -> None:
             "pair_recall": recall,
             "removed_for_a_true_pair": round(exact / len(keepers), 4),
         }
-        if theirs:
+        if theirs and len(few) == len(texts):
             result["quality_peer"] = judged({*range(len(texts))} - {*theirs["kept"]}, pairs)  # type: ignore[misc]
     print(json.dumps(result, indent=2))
 

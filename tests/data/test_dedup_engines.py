@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ from near_texts import WORDS, jaccard, variants
 
 from finetune.data.dedup import Boundary, plain
 from finetune.data.dedup.near import engine_for, nearest_kept
-from finetune.data.dedup.words import bands, distinct
+from finetune.data.dedup.words import LOOKS, TRIES, bands, distinct
 
 code = st.text(alphabet="ab_1 =(\n.é中文😀", max_size=80)
 NOT_A_WORD = re.compile("[^A-Za-z_0-9]")
@@ -66,6 +67,48 @@ def test_both_engines_keep_the_same_texts(compiled, threshold):
     assert found[0].keeper.tolist() == found[1].keeper.tolist()
     assert found[0].similarity.tolist() == found[1].similarity.tolist()
     assert (found[0].keeper >= 0).any()
+
+
+@pytest.fixture(scope="module")
+def family():
+    """100 texts that are 0.67 to 0.72 like each other: more than one is compared with, hardly one a near-duplicate."""
+    draws = random.Random(1)
+    common = draws.choices(WORDS, k=500)
+    texts = []
+    for number in range(100):
+        words = list(common)
+        for place in range(0, 500, 25):
+            if draws.random() < 0.9:
+                words[place] = f"own{number}_{place}"
+        texts.append(" ".join(words))
+    return texts
+
+
+def test_a_text_is_compared_with_the_likest_of_a_large_family(compiled, family):
+    """The bound on comparisons costs what is right at the threshold, and both engines keep to it alike."""
+    contents = [text.encode() for text in family]
+    found = [
+        nearest_kept(len(contents), contents.__getitem__, threshold=0.7, engine=engine).keeper.tolist() for engine in (plain, compiled)
+    ]
+    assert found[0] == found[1]
+    gone = [place for place, keeper in enumerate(found[0]) if keeper >= 0]
+    assert gone and all(jaccard(family[place], family[found[0][place]]) >= 0.7 for place in gone)
+    staying = [place for place in range(len(family)) if found[0][place] < 0]
+    assert len(staying) > 2 * TRIES
+    pairs = [(one, other) for one in range(len(family)) for other in range(one) if jaccard(family[one], family[other]) >= 0.7]
+    left = [pair for pair in pairs if found[0][pair[0]] < 0 and found[0][pair[1]] < 0]
+    assert len(left) <= 0.01 * len(pairs)
+
+
+def test_a_bucket_of_texts_that_are_unlike_does_not_grow_the_work_of_each(compiled):
+    """As many texts again in one bucket: the sketches held against a text's are LOOKS at most, in either engine."""
+    count = LOOKS + 60
+    sketches = np.arange(count * 256, dtype=np.uint32).reshape(count, 256)
+    sketches[-1] = sketches[0]  # alike, and LOOKS + 59 places apart
+    sketches[-2] = sketches[70]
+    buckets, least = np.zeros((1, count), dtype=np.int64), np.full(count, 100, dtype=np.int64)
+    for engine in (plain, compiled):
+        assert engine.with_partner(buckets, sketches, least).tolist() == [70, count - 2]
 
 
 def test_no_text_at_all_is_no_trouble(compiled):

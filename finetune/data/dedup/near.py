@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.data.dedup.words import BINS, Engine, Near, Sets, band_keys, distinct, least_agreement
+from finetune.data.dedup.words import BINS, Engine, Near, Sets, band_keys, bands, distinct, first_of_equals, least_agreement
 
 if TYPE_CHECKING:
     from finetune.data.dedup.words import Hashes, Numbers, Sketches
@@ -35,7 +35,7 @@ def nearest_kept(count: int, load: Callable[[int], bytes], *, threshold: float, 
 
     Holds 1.4 kB a text, and the sets of those that have a partner, about three times the size of these texts.
     """
-    sketches, filled, keys = _sketched((load(index) for index in range(count)), engine, threshold)
+    sketches, filled, keys = _sketched((load(index) for index in range(count)), count, engine, threshold)
     buckets = shared_buckets(keys, filled)
     least = least_agreement(filled, threshold)
     members = engine.with_partner(buckets, sketches, least)
@@ -47,18 +47,15 @@ def nearest_kept(count: int, load: Callable[[int], bytes], *, threshold: float, 
     return near
 
 
-def _sketched(contents: Iterable[bytes], engine: Engine, threshold: float) -> tuple[Sketches, Numbers, Hashes]:
-    parts = []
+def _sketched(contents: Iterable[bytes], count: int, engine: Engine, threshold: float) -> tuple[Sketches, Numbers, Hashes]:
+    sketches, filled = np.empty((count, BINS), dtype=np.uint32), np.empty(count, dtype=np.int64)
+    keys = np.empty((bands(threshold)[0], count), dtype=np.uint64)
+    begin = 0
     for batch in _batches(contents):
-        sketches, filled = engine.sketches(batch)
-        parts.append((sketches, filled, band_keys(sketches, threshold)))
-    if not parts:
-        return np.empty((0, BINS), dtype=np.uint32), np.empty(0, dtype=np.int64), np.empty((1, 0), dtype=np.uint64)
-    return (
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts], axis=1),
-    )
+        own = slice(begin, begin := begin + len(batch))
+        sketches[own], filled[own] = engine.sketches(batch)
+        keys[:, own] = band_keys(sketches[own], threshold)
+    return sketches, filled, keys
 
 
 def _batches(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -80,13 +77,12 @@ def shared_buckets(keys: Hashes, filled: Numbers) -> Numbers:
     compared = np.flatnonzero(filled)
     begin = 0
     for band, own in zip(buckets, keys[:, compared], strict=True):
-        order = np.argsort(own, kind="stable")
-        new = np.concatenate([[True], own[order][1:] != own[order][:-1]]) if len(order) else np.empty(0, dtype=np.bool_)
-        number = np.cumsum(new) - 1
-        several = np.bincount(number, minlength=1)[number] > 1
-        renumbered = np.cumsum(new & several) - 1  # every member of a bucket has the number of the bucket's first
-        band[compared[order[several]]] = begin + renumbered[several]
-        begin += int((new & several).sum())
+        order = np.argsort(own)  # equal keys in any order: they get one number
+        new = first_of_equals(own[order])
+        several = ~(new & np.append(new[1:], True)[: len(new)])
+        number = np.cumsum(new[several]) - 1
+        band[compared[order[several]]] = begin + number
+        begin += int(np.count_nonzero(new[several]))
     return buckets
 
 

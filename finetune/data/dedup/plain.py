@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finetune.data.dedup.words import BINS, EMPTY, LETTER, RUN, SIGN, WIDE, Near, P, Q, Sets, jaccard, kinds, mix, orders
+from finetune.data.dedup.words import BINS, EMPTY, LETTER, LOOKS, RUN, SIGN, TRIES, WIDE, Near, P, Q, Sets, jaccard, kinds, mix, orders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,37 +93,55 @@ def _dense(sketches: Sketches, filled: Numbers) -> Sketches:
 def with_partner(buckets: Numbers, sketches: Sketches, least: Numbers) -> Numbers:
     """See Engine."""
     found: set[int] = set()
-    for one, others in _companions(buckets, range(buckets.shape[1])):
-        agreeing = others[_agree(one, others, sketches, least)]
-        found.update(agreeing.tolist(), [one] if len(agreeing) else [])
+    for members in _members(buckets):
+        for place, one in enumerate(members):
+            others = np.array(members[max(0, place - LOOKS) : place], dtype=np.int64)
+            near = others[_agreement(one, others, sketches) >= np.minimum(least[others], least[one])]
+            found.update(near.tolist(), [one] if len(near) else [])
     return np.array(sorted(found), dtype=np.int64)
+
+
+def _members(buckets: Numbers) -> Iterator[list[int]]:
+    """The texts of each bucket, in their order."""
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for text in range(buckets.shape[1]):
+        for bucket in _own(buckets, text):
+            members[bucket].append(text)
+    yield from members.values()
 
 
 def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float) -> Near:
     """See Engine."""
     near = Near(np.full(buckets.shape[1], -1, dtype=np.int64), np.zeros(buckets.shape[1]))
-    for one, others in _companions(buckets, range(buckets.shape[1]), near.keeper):
-        for other in others[_agree(one, others, sketches, least)]:
-            similarity = _similarity(_set(sets, one), _set(sets, int(other)))
-            if similarity >= threshold and similarity > near.similarity[one]:  # of equals the first
+    staying: defaultdict[int, list[int]] = defaultdict(list)
+    for one in range(buckets.shape[1]):
+        shared = (other for bucket in _own(buckets, one) for other in reversed(staying[bucket]))
+        others = np.array(list(islice(dict.fromkeys(shared), LOOKS)), dtype=np.int64)
+        for other in _likest(one, others, sketches, least):
+            similarity = _similarity(_set(sets, one), _set(sets, other))
+            if similarity >= threshold and (similarity, -other) > (near.similarity[one], -near.keeper[one]):
                 near.keeper[one], near.similarity[one] = other, similarity
+        if near.keeper[one] < 0:
+            for bucket in _own(buckets, one):
+                staying[bucket].append(one)
     return near
 
 
-def _companions(buckets: Numbers, texts: range, keeper: Numbers | None = None) -> Iterator[tuple[int, Numbers]]:
-    """Each text with those before it that share a bucket, without those that `keeper` says have gone by then."""
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for text in texts:
-        own = [int(bucket) for bucket in buckets[:, text] if bucket >= 0]
-        yield text, np.array(sorted({other for bucket in own for other in members[bucket]}), dtype=np.int64)
-        if keeper is None or keeper[text] < 0:
-            for bucket in own:
-                members[bucket].append(text)
+def _own(buckets: Numbers, text: int) -> list[int]:
+    own: list[int] = buckets[:, text].tolist()
+    return [bucket for bucket in own if bucket >= 0]
 
 
-def _agree(one: int, others: Numbers, sketches: Sketches, least: Numbers) -> NDArray[np.bool_]:
-    agreement = (sketches[others] == sketches[one]).sum(axis=1)
-    return np.asarray(agreement >= np.minimum(least[others], least[one]))
+def _likest(one: int, others: Numbers, sketches: Sketches, least: Numbers) -> list[int]:
+    """Of those that agree well enough the TRIES that agree most, of equals the first."""
+    agreement = _agreement(one, others, sketches)
+    enough = agreement >= np.minimum(least[others], least[one])
+    ranked = sorted(zip((-agreement[enough]).tolist(), others[enough].tolist(), strict=True))
+    return [other for _, other in ranked[:TRIES]]
+
+
+def _agreement(one: int, others: Numbers, sketches: Sketches) -> Numbers:
+    return np.asarray((sketches[others] == sketches[one]).sum(axis=1))
 
 
 def _set(sets: Sets, index: int) -> Hashes:

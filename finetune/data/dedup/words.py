@@ -36,7 +36,9 @@ LETTER, SIGN, WIDE = 0, 1, 2
 P, Q = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F  # odd, so that they have an inverse modulo 2^64
 SALT, MIX_1, MIX_2 = 0xD6E8FEB86659FD93, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 TRUSTED_BINS = 64  # with fewer bins of its own a sketch says too little: such small sets are always compared themselves
-DEVIATIONS = 4.5  # of a sketch's estimate below the threshold, before a pair is left out: one in 300,000
+DEVIATIONS = 3  # of a sketch's estimate below the threshold, before a pair is left out: one in 700 right at the threshold
+LOOKS = 2048  # sketches that a text's is held against, at most
+TRIES = 32  # sets that a text's is compared with, at most: those whose sketches agree most
 MISSED = 0.006  # the share of pairs right at the threshold that may share no band
 
 
@@ -66,11 +68,14 @@ class Engine(Protocol):
         ...
 
     def with_partner(self, buckets: Numbers, sketches: Sketches, least: Numbers) -> Numbers:
-        """The texts that share a bucket with another one and whose sketches agree in at least `least` bins, shape (texts,)."""
+        """The texts whose sketches agree in at least `least` bins with one of the LOOKS before or after them in a bucket."""
         ...
 
     def keepers(self, buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float) -> Near:
-        """Text by text: it goes when one before it that stays is at least `threshold` similar; the most similar takes its place."""
+        """Text by text: it goes when one before it that stays is at least `threshold` similar; the most similar takes its place.
+
+        It looks at LOOKS of those that share a bucket with it, the last to come first in each band, and compares TRIES of them.
+        """
         ...
 
 
@@ -100,7 +105,14 @@ def mix(values: Hashes) -> Hashes:
 def distinct(runs: Hashes) -> Hashes:
     """The set of the runs, sorted."""
     runs = np.sort(runs)
-    return runs if len(runs) < 2 else runs[np.concatenate([[True], runs[1:] != runs[:-1]])]
+    return runs[first_of_equals(runs)]
+
+
+def first_of_equals(values: Hashes) -> NDArray[np.bool_]:
+    """Which of the sorted values differ from the one before."""
+    first = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return first
 
 
 def bands(threshold: float) -> tuple[int, int]:
