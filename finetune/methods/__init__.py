@@ -7,6 +7,7 @@ from finetune.methods.full import Full
 from finetune.methods.layers import Coverage, coverage, linear_layers, match_targets
 from finetune.methods.low_rank import AdaLora, Lora
 from finetune.methods.method import METHODS, Method
+from finetune.methods.of_peft import OfPeft
 from finetune.methods.placed import AdapterH, AdapterP, Ia3, LnTuning, Oft, Parallel
 from finetune.methods.prompts import Prefix, Prompt, PTuning
 from finetune.methods.storage import BASE, CONFIG, WEIGHTS, adapter_type, check_adapter_base, load_adapter, save_adapter
@@ -25,6 +26,7 @@ __all__ = [
     "LnTuning",
     "Lora",
     "Method",
+    "OfPeft",
     "Oft",
     "PTuning",
     "Parallel",

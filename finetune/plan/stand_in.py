@@ -41,6 +41,7 @@ def on_meta(base: BaseFolder, recipe: Recipe, formats: Formats, *, layers: int |
         _quantise(model, recipe, formats)
         model.config.use_cache = False
         model.eval()
+    with torch.device("meta"):  # with its first numbers: peft's VeRA goes on from what torch's initialisers give back
         adapted: nn.Module = recipe.adapter(model, base.family)
     return adapted
 
