@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
-from finetune.data.looks import LOOKS, USUAL
+from finetune.data.looks import DECLARED_XML, LOOKS, USUAL
 
 Type = Literal["programming", "markup", "prose", "data"]
 
@@ -95,6 +95,8 @@ def _endings(name: str) -> list[str]:
 
 
 def _chosen(ending: str, found: list[str], head: str) -> str:
+    if len(found) > 1 and "XML" in found and _compiled(DECLARED_XML).search(head):
+        return "XML"
     for language, look in LOOKS.get(ending, ()):
         if _compiled(look).search(head):
             return language

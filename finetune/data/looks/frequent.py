@@ -1,50 +1,32 @@
-"""Which language an ending stands for where linguist gives it to several: a look at the text, else the usual one.
-
-The looks follow linguist's heuristics in what they look for; each is a search in the first characters of a file.
-"""
+"""Endings that are met often: the languages of each, with what to look for."""
 
 from __future__ import annotations
 
-# The language of an ending that linguist gives to several, where no heuristic below knows better.
-USUAL = {
-    ".as": "ActionScript", ".asc": "AsciiDoc", ".asm": "Assembly", ".b": "Limbo", ".bas": "BASIC", ".bb": "BitBake", ".cairo": "Cairo",
-    ".cgi": "Perl", ".cl": "OpenCL", ".cls": "Apex", ".d": "D", ".e": "Eiffel", ".ecl": "ECL", ".es": "JavaScript", ".f": "Fortran",
-    ".fcgi": "Perl", ".for": "Fortran", ".frag": "GLSL", ".fs": "F#", ".ftl": "FreeMarker", ".gml": "Game Maker Language",
-    ".gs": "JavaScript", ".h": "C", ".hh": "C++", ".html": "HTML", ".inc": "PHP", ".i": "SWIG", ".jq": "jq", ".json": "JSON",
-    ".l": "Lex", ".lean": "Lean 4", ".lsp": "Common Lisp", ".m": "Objective-C", ".m4": "M4", ".man": "Roff Manpage", ".md": "Markdown",
-    ".mdoc": "Roff Manpage", ".ml": "OCaml", ".mo": "Modelica", ".mqh": "MQL5", ".nu": "Nushell", ".odin": "Odin", ".pc": "pkg-config",
-    ".pkl": "Pkl", ".pl": "Perl", ".plist": "XML Property List", ".pm": "Perl", ".pod": "Pod", ".pp": "Puppet", ".prc": "PLSQL",
-    ".pro": "QMake", ".q": "q", ".qs": "Q#", ".r": "R", ".rs": "Rust", ".s": "Unix Assembly", ".sc": "Scala", ".scm": "Scheme",
-    ".spec": "RPM Spec", ".sql": "SQL", ".st": "Smalltalk", ".star": "Starlark", ".t": "Perl", ".tl": "Teal", ".tpl": "Smarty",
-    ".ts": "TypeScript", ".tsp": "TypeSpec", ".tst": "Scilab", ".tsx": "TSX", ".txt": "Text", ".uc": "UnrealScript", ".v": "Verilog",
-    ".vba": "VBA", ".vhost": "Nginx", ".workflow": "HCL", ".yaml": "YAML", ".yml": "YAML", ".yy": "Yacc", ".cfg": "INI", ".frm": "VBA",
-}  # fmt: skip
+from finetune.data.looks.patterns import CXX, OBJECTIVE_C, PROLOG, RAKU, XML
 
-XML = r"\A\s*<(?:\?xml|!DOCTYPE|TS\b|tileset|[\w:.-]+\s+xmlns)"
-CXX = (
-    r"^[ \t]*(?:template\s*<|(?:public|private|protected)\s*:|namespace\b|using\s+[\w:]+|class[ \t]+\w+[\w \t]{0,80}\n?[{;:]"
-    r"|#\s*include\s*<(?:c?string|vector|map|memory|iostream|algorithm|functional|utility|type_traits|optional|c(?:std\w+|math))>"
-    r")|\bstd::\w|\b(?:constexpr|noexcept|nullptr|static_cast|dynamic_cast)\b"
-)
-OBJECTIVE_C = r"^[ \t]*(?:@(?:interface|implementation|protocol|property|class|import|end)\b|#import\s+[\"<])"
-PROLOG = r"^[^#\n%]*:-|^[ \t]*%"
-RAKU = r"^[ \t]*(?:use\s+v6|unit\s+(?:module|class)|(?:my|our|has)\s+(?:class|role|grammar)|(?:grammar|role)\s+\w+\s*\{)"
-
-# Per ending: (language, pattern), the first that is found wins; else USUAL.
-LOOKS: dict[str, list[tuple[str, str]]] = {
+FREQUENT: dict[str, list[tuple[str, str]]] = {
     ".h": [("Objective-C", OBJECTIVE_C), ("C++", CXX)],
     ".inc": [
         ("PHP", r"<\?(?:php|=)"),
+        ("POV-Ray SDL", r"^[ \t]*#(?:declare|local|macro|while|version)\b"),
+        ("SourcePawn", r"^[ \t]*(?:#include\s+<sourcemod>|methodmap\b|#pragma newdecls|native\s+\w+(?:\s|:)\w)|\bHandle:"),
+        ("Pawn", r"^[ \t]*(?:native|stock|forward)\s+\w|#tryinclude"),
+        ("NASL", r"^[ \t]*(?:include\s*\(\"|script_\w+\s*\()|\bget_kb_item\b"),
+        ("Motorola 68K Assembly", r"(?i)\b(?:move|add|sub)\.[bwl]\b|\bmovem\.l\b"),
         ("C++", CXX),
-        ("HTML", r"\A\s*<\w"),
+        ("HTML", r"\A\s*<[\w!]"),
         ("SQL", r"^(?:SELECT|INSERT|CREATE|ALTER)\s"),
         ("Pascal", r"^[ \t]*(?:procedure|function)[ \t]+\w+[^\n]*;|^\{\$"),
         ("BitBake", r"^\w+(?:_\w+)*\s*(?:\?|\+|\?\?|:)?=\s*\""),
         ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
     ],
     ".m": [
-        ("Objective-C", OBJECTIVE_C + r"|^[ \t]*[-+]\s*\(|#\s*include"),
+        ("Objective-C", OBJECTIVE_C),
         ("Mercury", r"^:-\s*module"),
+        ("MUF", r"^\$(?:def|include)\b|^: [\w-]+ *(?:\(|$)"),
+        ("Limbo", r"^\w+\s*:\s*module\s*\{"),
+        ("M", r"^[ \t]*;"),
+        ("Objective-C", r"^[ \t]*[-+]\s*\(|#\s*include"),
         ("Wolfram Language", r"\(\*|^[ \t]*\w+\[.*\]\s*:="),
         ("MATLAB", r"^[ \t]*(?:%|function\b|end\b|\.\.\.)|\.\*|;[ \t]*$"),
     ],
@@ -55,12 +37,17 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
         ("Prolog", PROLOG),
     ],
     ".pm": [("X PixMap", r"/\*\s*XPM"), ("Raku", RAKU)],
-    ".t": [("Raku", RAKU), ("Turing", r"^[ \t]*(?:%|setscreen|var\s+\w+\s*:)|:=")],
+    ".t": [
+        ("Raku", RAKU),
+        ("Perl", r"\A#!.*\bperl|^[ \t]*(?:use\s+(?:strict|warnings|lib|v?5|\w+::)|my\s+[\$@%(]|package\s+[\w:]+\s*;)"),
+        ("Terra", r"^[ \t]*(?:local\s+)?terra\b|^[ \t]*local\s+\w+[ \t]*=|\bterralib\b"),
+        ("Turing", r"^[ \t]*(?:%|setscreen|var\s+\w+\s*:)|:="),
+    ],
     ".ts": [("XML", XML)],
     ".tsx": [("XML", XML)],
     ".rs": [("RenderScript", r"^#pragma\s+(?:version|rs)"), ("XML", XML)],
     ".md": [("GCC Machine Description", r"^\(define_(?:insn|expand|attr|constants)")],
-    ".cs": [("Smalltalk", r"^![\w\s]+methodsFor:"), ("C#", r"")],
+    ".cs": [("Smalltalk", r"^!?[\w \t]+(?:methodsFor|subclass):"), ("C#", r"")],
     ".fs": [
         ("GLSL", r"^[ \t]*(?:#version|precision|uniform|varying)\s"),
         ("Forth", r"^: \S+.*;[ \t]*$|^\\ "),
@@ -72,24 +59,43 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
     ],
     ".r": [("Rebol", r"(?i)\bREBOL\s*\["), ("Rez", r"^[ \t]*(?:resource|data)\s+'\w{4}'")],
     ".sc": [("SuperCollider", r"\{\s*\||\bSynthDef\b|^[ \t]*\w+\s*:\s*\w+\s*\{")],
-    ".d": [("Makefile", r"^[\w./-]+\s*:(?:\s|$).*\\?$"), ("DTrace", r"^#!.*dtrace|^#pragma\s+D\s|^\w*:\w*:\w*:\w*")],
+    ".d": [
+        ("D", r"^[ \t]*(?:module|import)\s+[\w.]+\s*[;:,]"),
+        ("Makefile", r"^[\w./-]+\s*:(?:\s|$).*\\?$"),
+        ("DTrace", r"^#!.*dtrace|^#pragma\s+D\s|^\w*:\w*:\w*:\w*"),
+    ],
     ".php": [("Hack", r"\A<\?hh")],
     ".hh": [("Hack", r"\A<\?hh")],
-    ".pro": [("Prolog", r"^[^\[#\n]*:-"), ("Proguard", r"^-(?:keep|dontwarn)"), ("IDL", r"(?i)^[ \t]*(?:pro|function)\s+\w+\s*,")],
+    ".pro": [
+        ("INI", r"^\[\w[^\]\n]*\][ \t]*$"),
+        ("Prolog", r"^[^\[#\n]*:-"),
+        ("Proguard", r"^-(?:keep|dontwarn)"),
+        ("IDL", r"(?i)^[ \t]*(?:pro|function)\s+\w+\s*,"),
+    ],
     ".cls": [
+        ("ObjectScript", r"^Class\s+%?\w+\."),
         ("TeX", r"^[ \t]*\\\w"),
         ("VBA", r"^(?:VERSION \d|Attribute VB_|Option Explicit)"),
         ("OpenEdge ABL", r"(?i)^[ \t]*(?:USING|CLASS)\s[\w.]+.*[:.][ \t]*$"),
     ],
-    ".ml": [("Standard ML", r"^[ \t]*(?:structure|signature|functor|fun|datatype)\s+\w+")],
+    ".ml": [
+        ("OCaml", r"^let\b|\blet rec\b|^[ \t]*module\s+\w+[^\n]*=|\bmatch\b[^\n]*\bwith\b"),
+        ("Standard ML", r"^[ \t]*(?:structure|signature|functor|fun|datatype)\s+\w+"),
+    ],
     ".cl": [("Common Lisp", r"^[ \t]*\((?:defun|in-package|defpackage|defmacro)\b"), ("Cool", r"^[ \t]*class\s+\w+\s+inherits\b")],
     ".html": [("Ecmarkup", r"<emu-(?:alg|clause|grammar)")],
-    ".asc": [("Public Key", r"\A-----BEGIN")],
+    ".asc": [
+        ("Public Key", r"^(?:-{4}[- ]BEGIN |ssh-(?:rsa|dss|ed25519) )"),
+        ("AGS Script", r"^(?:(?:import|export)[ \t]+)?(?:function|int|float|char|bool)[ \t]+\w+[ \t]*[;(]"),
+    ],
     ".spec": [("Python", r"^[ \t]*(?:a|exe|coll)\s*=\s*\w+\("), ("Ruby", r"^[ \t]*(?:describe|require)\b")],
     ".cgi": [("Python", r"\A#!.*python"), ("Shell", r"\A#!.*\b(?:ba|z|k)?sh\b")],
     ".tpl": [("Go Template", r"\{\{-?\s*(?:\.|range|if|define|template|include|with)\b")],
     ".st": [("StringTemplate", r"^\w+\([\w,\s]*\)\s*::=|<[\w.]+>"), ("Smalltalk", r"")],
-    ".s": [("Assembly", r"(?i)^[ \t]*(?:global|section|extern)\s+\.?\w+")],
+    ".s": [
+        ("Motorola 68K Assembly", r"(?i)\b(?:move|add|sub|cmp|clr)\.[bwl]\b|\bmovem\.l\b"),
+        ("Assembly", r"(?i)^[ \t]*(?:global|section|extern)\s+\.?\w+"),
+    ],
     ".plist": [("OpenStep Property List", r"\A\s*\{")],
     ".workflow": [("XML", XML)],
     ".frag": [("JavaScript", r"^\(function|^[ \t]*\$\(|^[ \t]*(?:var|let|const)\s")],
@@ -111,7 +117,7 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     ".cfg": [("HAProxy", r"^(?:global|defaults|frontend[ \t]+\S+|backend[ \t]+\S+)[ \t]*$")],
-    ".properties": [("Java Properties", r"^[^\[\s#!;][^=:\n]*[=:]"), ("INI", r"^[;\[]")],
+    ".properties": [("INI", r"^\[[^\]\n]+\][ \t]*$"), ("Java Properties", r"")],
     ".ex": [("Euphoria", r"^[ \t]*(?:namespace[ \t]|with[ \t]+trace|include[ \t]+std/)")],
     ".es": [("Erlang", r"^[ \t]*(?:%%|main[ \t]*\([^\n]*\)[ \t]*->)|\A#!.*escript")],
     ".pp": [("Pascal", r"(?i)^[ \t]*(?:unit|program|uses|interface|implementation)\b[^\n{]*;?[ \t]*$|\bend\.\s*\Z")],
@@ -123,6 +129,7 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
     ".gd": [("GAP", r"\b(?:Declare(?:Global\w+|Operation|Attribute|Property|Category|Synonym)|BindGlobal)\b")],
     ".gml": [("XML", XML), ("Graph Modeling Language", r"^[ \t]*graph[ \t\n]*\["), ("Gerber Image", r"\A[ \t\n]*(?:%FS|G04)")],
     ".gs": [
+        ("Genie", r"^(?:init[ \t]*$|uses[ \t]*$|class\s+\w+[^\n]*:[ \t]*\w*[ \t]*$)"),
         ("GLSL", r"^[ \t]*#version[ \t]+\d{3}\b"),
         ("Gosu", r"^[ \t]*uses[ \t]+(?:java|gw)\.|^[ \t]*(?:package[ \t]+[\w.]+|enhancement[ \t]+\w+)[ \t]*:?[ \t]*\w*$"),
         ("Genie", r"^[ \t]*\[indent=\d+\]"),
@@ -158,6 +165,7 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
     ],
     ".mo": [("Motoko", r"^[ \t]*(?:import[ \t]+\w+[ \t]+\"mo:|(?:shared[ \t]+)?actor\b|module[ \t]*\{|persistent[ \t]+actor)")],
     ".ms": [
+        ("MiniScript", r"^[ \t]*(?:end (?:if|while|for|function)\b|\w+[ \t]*=[ \t]*function\b)"),
         ("Roff", r"^[.'][A-Za-z]{2}(?:\s|$)"),
         ("Unix Assembly", r"(?<!\S)\.(?:include|globa?l)\s"),
         ("MAXScript", r"(?i)^[ \t]*(?:fn|rollout|utility|struct|macroscript)\b"),
@@ -180,7 +188,7 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
         ("Python", r"^(?:import|from|class|def)[ \t]"),
     ],
     ".scd": [("SuperCollider", r"(?:^|[ \t])(?:\(|\)|SynthDef|Synth|\w+\.ar)\b|^\("), ("Markdown", r"^#+[ \t]+[A-Z][a-z]")],
-    ".sch": [("XML", XML), ("KiCad Schematic", r"\AEESchema"), ("Scheme", r"^[ \t]*[;(]")],
+    ".sch": [("Eagle", r"<!DOCTYPE eagle"), ("XML", XML), ("KiCad Schematic", r"\A(?:EESchema|\(kicad_sch)"), ("Scheme", r"^[ \t]*[;(]")],
     ".scm": [("Tree-sitter Query", r"\(#[\w-]+[?!]|\)[ \t]*@[\w.]+|^[ \t]*\"[^\"\n]*\"[ \t]*@\w"), ("Scheme", r"")],
     ".shader": [("GLSL", r"^[ \t]*#version\b|\bgl_\w+\b"), ("ShaderLab", r"")],
     ".sls": [("Scheme", r"(?m)^#!r[67]rs|^[ \t]*\((?:library|import|define)\b")],
@@ -201,15 +209,14 @@ LOOKS: dict[str, list[tuple[str, str]]] = {
     ".frm": [("INI", r"^\[\w")],
     ".cake": [("CoffeeScript", r"->[ \t]*$|^[ \t]*\w+[ \t]*=[ \t]*require[ \t]")],
     ".tl": [("Type Language", r"^---(?:functions|types)---|^\w+#[0-9a-f]{8}\b")],
-    ".uc": [("ucode", r"^[ \t]*(?:let|const|import|export)[ \t]|\{%")],
+    ".uc": [
+        ("UnrealScript", r"(?i)^[ \t]*class\s+\w+\s+extends\b"),
+        ("ucode", r"^[ \t]*(?:let|const|import|export)[ \t]|\{%"),
+    ],
     ".tst": [("GAP", r"\bgap> ")],
     ".star": [("STAR", r"^(?:data_|loop_)\S*[ \t]*$")],
     ".nu": [("Nu", r"^[ \t]*\((?:class|function|set|load|import)\b")],
     ".ftl": [("Fluent", r"^-?[a-zA-Z][\w-]*[ \t]*=[ \t]|^###?[ \t]")],
     ".csl": [("XML", XML)],
     ".j": [("Objective-J", r"^[ \t]*@(?:import|implementation|class)\b"), ("Jasmin", r"^\.(?:class|method|super)\b")],
-    ".json": [],
 }
-MANUALS = (".1", ".1in", ".1m", ".1x", ".2", ".3", ".3in", ".3m", ".3p", ".3pm", ".3qt", ".3x", ".4", ".5", ".6", ".7", ".8", ".9", ".mdoc")
-for _ending in MANUALS:
-    LOOKS[_ending] = [("Roff Manpage", r"^\.(?:TH|Dd|SH)[ \t]"), ("Roff", r"^[.'][A-Za-z]{2}(?:[ \t]|$)")]
