@@ -57,7 +57,7 @@ def _write(path: Path, plan: Mapping[str, Planned], get: Callable[[str], Iterabl
     order = {dtype: rank for rank, dtype in enumerate(DTYPES)}
     names = sorted(plan, key=lambda name: (-order[plan[name].dtype], name))
     with path.open("wb") as file:
-        file.write(_header(names, plan))
+        file.write(header(names, plan))
         for name in track(names, label=path.name, total=len(names)):
             before = file.tell()
             for piece in get(name):
@@ -66,14 +66,15 @@ def _write(path: Path, plan: Mapping[str, Planned], get: Callable[[str], Iterabl
                 raise RuntimeError(f"{name}: {file.tell() - before} bytes written, {plan[name].bytes} announced")
 
 
-def _header(names: Sequence[str], plan: Mapping[str, Planned]) -> bytes:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+def header(names: Sequence[str], plan: Mapping[str, Planned]) -> bytes:
+    """The beginning of a safetensors file that holds these tensors in this order."""
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
     for name in names:
         planned = plan[name]
-        header[name] = {"dtype": planned.dtype, "shape": planned.shape, "data_offsets": [start, start + planned.bytes]}
+        entries[name] = {"dtype": planned.dtype, "shape": planned.shape, "data_offsets": [start, start + planned.bytes]}
         start += planned.bytes
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
