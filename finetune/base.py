@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ def read_base(model: ModelSection) -> BaseFolder:
             f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here"
         )
     family = find_family(model.family, model_type, ids, eos=_eos(folder))
+    if folder == DEMO:
+        family = replace(family, placeholders=())  # its rows for them were never trained: it saw them as letters
     if model.add_fim_tokens:
         family = with_fim_tokens(family, ids)
     return BaseFolder(

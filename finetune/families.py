@@ -88,6 +88,7 @@ class Family:
     `lora_targets` are the linear layers with a LoRA by default, empty: every linear layer of a block. `attention_in` are those that
     attention begins with, `mlp_in` and `mlp_out` the first and last of the feed-forward: where Astraios puts its other adapters.
     `stop` ends an answer; `end` is the one that training teaches. `added` are tokens that the base has no embeddings for.
+    `placeholders` are words of the redaction that pretraining saw as one token each (docs/decisions/003-placeholders.md).
     """
 
     name: str
@@ -107,6 +108,7 @@ class Family:
     jupyter: JupyterTokens | None = None  # a tokenizer may lack them: then its notebooks are scripts
     commit: CommitTokens | None = None
     added: tuple[AddedToken, ...] = ()
+    placeholders: tuple[str, ...] = ()
 
     @property
     def sentinels(self) -> tuple[str, ...]:
@@ -133,6 +135,7 @@ FAMILIES: tuple[Family, ...] = (
         file_sep="<file_sep>",
         repository=RepositoryFormat("<repo_name>", "<file_sep>"),
         jupyter=JupyterTokens(*_JUPYTER, script="<jupyter_script>"),
+        placeholders=("<NAME>", "<EMAIL>", "<KEY>", "<PASSWORD>"),
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"),
         attention_in=("q_proj", "k_proj", "v_proj"),
         mlp_in=("c_fc",),

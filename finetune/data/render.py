@@ -264,12 +264,15 @@ def _notebook_layout(sample: NotebookSample, encoder: Encoder) -> Iterator[Piece
 def _mark_control_tokens(description: dict[str, Any], family: Family) -> dict[int, str]:
     """Makes every control token of tokenizer.json a special one, which text never becomes; gives them by id.
 
-    Qwen lists its fill-in-the-middle tokens as not special. Runs of blanks and words that a tokenizer was given besides are text.
+    Qwen lists its fill-in-the-middle tokens as not special. Runs of blanks and words that a tokenizer was given besides are text,
+    and so are the placeholders of redaction, which say nothing of how a sample is built.
     """
     control = {}
     for token in description["added_tokens"]:
         content = token["content"]
-        if token["special"] or content in family.sentinels or (content.startswith("<") and content.endswith(">")):
+        if content in family.placeholders:
+            token["special"] = False
+        elif token["special"] or content in family.sentinels or (content.startswith("<") and content.endswith(">")):
             token["special"] = True
             control[token["id"]] = content
     return control

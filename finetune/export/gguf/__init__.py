@@ -22,7 +22,8 @@ MODULE = "finetune.export.gguf"
 
 class Conversion(BaseModel):
     """A checkpoint to write as a GGUF file. `stops` beyond the tokenizer's eos end an answer too; `pre`: llama.cpp's name of the
-    pre-tokeniser, for a tokenizer its converter does not know by sight; `context`: tokens within which it equals the checkpoint."""
+    pre-tokeniser, for a tokenizer its converter does not know by sight; `context`: tokens within which it equals the checkpoint;
+    `words`: tokens that text may hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     step: Literal["convert"] = "convert"
@@ -33,6 +34,7 @@ class Conversion(BaseModel):
     context: int
     stops: tuple[str, ...]
     pre: str | None
+    words: tuple[str, ...] = ()
 
 
 class Quantisation(BaseModel):
@@ -85,6 +87,7 @@ def write_model(source: Path, folder: Path, base: BaseFolder, *, kind: GgufType,
         context=context_of(base),
         stops=base.family.stop,
         pre=pretokenizer_name(base.tokenizer),
+        words=base.family.placeholders,
     )
 
 

@@ -96,6 +96,7 @@ def _named(architecture: Any, task: Conversion) -> Any:
         def set_vocab(self) -> None:
             super().set_vocab()
             _add_stops(self.gguf_writer, task)
+            _let_text_hold(self.gguf_writer, task)
 
     return Named
 
@@ -109,6 +110,15 @@ def _add_stops(writer: Any, task: Conversion) -> None:
         raise ExportError(f"GGUF can hold {len(_END_KEYS)} stop tokens beside eos, this family has {len(others)}; write export=merged")
     for key, token in zip(_END_KEYS, others, strict=False):
         writer.add_uint32(key, token)
+
+
+def _let_text_hold(writer: Any, task: Conversion) -> None:
+    """Tokens that are words: llama.cpp finds them in text, and shows them in answers, as training did."""
+    ids = token_ids(task.source)
+    types = writer.kv_data[0]["tokenizer.ggml.token_type"].value
+    for word in task.words:
+        if word in ids:
+            types[ids[word]] = int(gguf().TokenType.USER_DEFINED)
 
 
 def token_ids(source: Path) -> dict[str, int]:
