@@ -90,6 +90,7 @@ LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
     (EncodedData(), file("a b c " * 900 + "Q" * 1024), file("a b c " * 900 + "Q" * 1025), "encoded_data"),
     (EncodedData(), file("a b c d e " * 10 + "Q" * 100), file("a b c d e " * 10 + "Q" * 101), "encoded_data"),
     (EncodedData(), file("0x01, 0x02, 0x03"), file("x = {" + "0x01, 0x0f, " * 40 + "}"), "encoded_data"),
+    (EncodedData(), file("word " * 900 + "00 " * 341), file("word " * 900 + "00 " * 342), "encoded_data"),
     (EncodedData(), file("dead beef"), file("00 01 02 03 04 05 06 07\n" * 8), "encoded_data"),
     (EncodedData(), file(r"'\u00e4\u00f6' is ä and ö"), file(r"'\u0001\u0002" + r"\u0003" * 40 + "'"), "encoded_data"),
     (EncodedData(), file("ä " * 3000 + r"\u0001" * 170), file("ä " * 3000 + r"\u0001" * 171), "encoded_data"),
