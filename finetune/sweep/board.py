@@ -79,6 +79,11 @@ class Board:
         self.local = local
         self._id = storage.get_study_id_from_name(study.study_name)
 
+    def close(self) -> None:
+        """Give back the connections to the database."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
     def trials(self) -> list[FrozenTrial]:
         """Those that count, in the order in which they came: to do, running, or ended with a row."""
         return [trial for trial in self.storage.get_all_trials(self._id, deepcopy=False) if _counts(trial)]

@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -59,9 +59,9 @@ def sweep(recipe: Recipe) -> SweepResult:
     folder = Path(recipe.runs) / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     work = _Sweep(recipe, folder, found)
-    with _working(folder) as worker:
+    with _working(folder) as worker, ExitStack() as stack:
         with in_turn(folder, doing="study"):
-            board = open_board(recipe, folder, worker)
+            board = stack.enter_context(closing(open_board(recipe, folder, worker)))
             board.take_back()
             _tidy(folder)
             if found is None:

@@ -38,6 +38,7 @@ def open_board(recipe: Recipe, folder: Path, worker: Worker) -> Board:
     mine = described(recipe)
     found = board.recipe(mine)
     if differing := [key for key in {**found, **mine} if found.get(key, _NOTHING) != mine.get(key, _NOTHING)]:
+        board.close()
         raise RecipeError(_refusal(recipe, url, found, differing))
     return board
 

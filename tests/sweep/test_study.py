@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,8 @@ def working(recipe: Recipe, name: str) -> Iterator[Board]:
     folder = Path(recipe.runs) / recipe.name
     place = folder / "workers" / name
     place.mkdir(parents=True)
-    with hold(place, doing="sweep"):
-        yield open_board(recipe, folder, Worker.at(place))
+    with hold(place, doing="sweep"), closing(open_board(recipe, folder, Worker.at(place))) as board:
+        yield board
 
 
 def take_all(recipe: Recipe, name: str, taken: Path) -> None:
