@@ -87,6 +87,7 @@ BOUNDS = [
     (change("Fix the sum of sides"), None),
     (change("Fixes the sum of sides"), "subject_without_imperative"),
     (change("Fix-up the sum of the sides"), "subject_without_imperative"),
+    *((change(f"{verb} the sum of the sides"), None) for verb in ("Deploy", "Purge", "Address", "Decrease", "Untangle", "Rollback")),
     (change("Fix the I/O of a[i] at last"), None),
     (change("Fix the sum as i see it"), "subject_is_noise"),
     (change("Fix the sum as i've seen it"), "subject_is_noise"),

@@ -12,39 +12,44 @@ VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-    abort abstract accept access activate adapt add adjust adopt advance align allow alter amend anchor annotate anticipate append apply
-    arrange ask assemble assert assign assume attach avoid backport batch bind blacklist block boost break bring broaden build bump
-    bundle bypass cache calculate call cancel capture carry cast catch categorize centralise centralize chain change check choose chunk
-    clarify classify clean clear clone close coerce collapse collect combine comment compare compile complete compose compress compute
-    concatenate condense configure confirm connect consider consolidate constrain construct consume convert copy correct count cover
-    create customise customize cut deal debug decode decorate decouple decrypt deduplicate default defer define delay delegate delete
-    demote deprecate derive describe detach detect determine disable disallow discard display distinguish distribute divide document
-    downgrade download drop dump duplicate echo edit elide eliminate embed emit emulate enable encapsulate encode encrypt enforce
-    enhance enqueue enrich ensure enter erase escape establish evaluate exclude execute exit expand expect expire explain export expose
-    extend extract factor fail fall fetch fill filter finalize find finish fire fix flag flatten flip float flush fold follow force
-    format forward free freeze gate generalise generalize generate get give group guarantee guard handle hardcode harden hash help hide
-    highlight hoist honor honour hook identify ignore implement import impose improve include incorporate increase increment indent
-    index infer inform inherit initialise initialize initiate inject inline insert inspect install instantiate instrument integrate
-    intercept interpret introduce invalidate invert invoke isolate join keep kill label launch leave let lift limit linearize link list
-    load localize lock log look loosen lower maintain make mangle map mark mask match measure memoize mention merge migrate minimize
-    mirror mock modernize modify monitor mount move multiply mute narrow negate nest normalise normalize notify nudge obey obtain offer
-    omit open opt optimise optimize order organize output overhaul overload override overwrite own pack pad page paginate parallelise
-    parallelize parametrize parse partition pass patch pause peek perform permit persist pick pin pipe place point polish poll populate
-    port postpone prefer prefix prepare prepend preserve prevent print process produce prohibit promote prompt propagate protect provide
-    prune publish pull push put qualify query queue quote raise randomize rate reach read readd reapply rearrange reassign rebase
-    rebuild recalculate reclaim recognize recompute reconnect record recover recreate rectify redirect reduce reenable refactor refer
-    reference refine reflect reformat refresh refuse register reimplement reinstate reintroduce reject relabel relax release reload
-    relocate rely remove rename render reorder reorganize repair repeat rephrase replace repoint report reposition represent repurpose
-    request require rescue reserve reset reshape resize resolve respect restore restrict restructure restyle resume retain rethrow
-    retrieve retry return reuse revert review revise reword rework rewrite rotate round route run sample sandbox sanitize save scaffold
-    scale scan schedule scope scroll search secure seed select send separate serialise serialize serve set share ship shorten show
-    shrink shuffle sign signal silence simplify skip slice solve sort spawn specialise specialize specify speed spell splice split
-    stabilise stabilize stage standardize start stash step stop store stream streamline strengthen strip stub style subscribe substitute
-    subtract suggest sum summarise summarize supply support suppress swap switch sync synchronise synchronize tag take target tell
-    template terminate test throw tidy tie tighten time toggle tolerate touch trace track train transform translate treat trigger trim
-    truncate try tune turn tweak type typeset unblock uncomment undo unify uninstall unmute unpack unquote unregister unroll unset
-    unskip unsubscribe unwrap update upgrade upload use utilise utilize validate vectorize vendor verify view virtualize visit wait warn
-    watch weaken whitelist widen wire work wrap write yield zero zip
+    abort abstract accelerate accept access accumulate activate adapt add address adjust adopt advance align allot allow alter amend
+    amplify anchor annotate anticipate append apply archive arrange ask assemble assert assign assume attach augment automate avoid
+    backport backup batch bind blacklist block boost break bring broaden build bump bundle bypass cache calculate call cancel capture
+    carry cast catch categorize centralise centralize chain change check choose chunk clarify classify clean clear clone close coerce
+    collapse collect combine comment compare compile complete compose compress compute concatenate condense configure confirm connect
+    consider consolidate constrain construct consume convert copy correct count cover create customise customize cut deal debug decipher
+    declare decode decommission decomplexify decompress decorate decouple decrease decrypt deduplicate default defer define delay
+    delegate delete demote deploy deprecate derive describe designate destroy detach detect determine develop diminish disable disallow
+    discard disentangle dismantle display distinguish distribute divide document downgrade download drop dump duplicate echo edit elide
+    eliminate embed emit emphasize emulate enable encapsulate encode encrypt enforce enhance enlarge enqueue enrich ensure enter
+    enumerate eradicate erase escalate escape establish evaluate exclude execute exit expand expect expedite expire explain export
+    expose extend extract facilitate factor fail fall fetch fill filter finalize find finish fire fix flag flatten flip float flush fold
+    follow force format forward free freeze gate gather generalise generalize generate get give group guarantee guard halt handle
+    hardcode harden hash hasten help hide highlight hoist honor honour hook identify ignore implement import impose improve include
+    incorporate increase increment indent index infer inflate inform inherit initialise initialize initiate inject inline insert inspect
+    install instantiate instrument integrate intercept interpolate interpret interrupt introduce invalidate invert invoke isolate join
+    keep kill label launch leave let leverage lift limit linearize link list load localize lock log look loosen lower magnify maintain
+    make manage mangle map mark mask match measure memoize mend mention merge migrate minimize mirror mock modernize modify monitor
+    mount move multiply mute narrow negate nest normalise normalize notify nudge obey obtain offer omit open opt optimise optimize
+    orchestrate order organize output overhaul overload override overwrite own pack package pad page paginate parallelise parallelize
+    parametrize paraphrase parse partition pass paste patch pause peek perform permit persist pick pin pipe place plug point polish poll
+    populate port postpone prefer prefix prepare prepend preserve prevent print process produce prohibit promote prompt propagate
+    protect provide provision prune publish pull purge push put qualify query queue quit quote raise randomize rate reach read readd
+    reannotate reapply rearrange reassign rebase reboot rebuild recalculate reclaim recognize recomment recompile recompute reconfigure
+    reconnect record recover recreate rectify redact redefine redirect reduce reenable refactor refer reference refine reflect reformat
+    refresh refuse register reimplement reinforce reinstate reintroduce reject relabel relax release reload relocate rely remove rename
+    render reorder reorganize repackage repair repeat rephrase replace repoint report reposition represent repurpose request require
+    reschedule rescue reserve reset reshape resize resolve respect restore restrict restructure restyle resume retain rethrow retrieve
+    retry return reuse revert review revise revoke reword rework rewrite rollback rotate round route run sample sandbox sanitize save
+    scaffold scale scan schedule scope scroll scrub search secure seed select send separate serialise serialize serve set settle share
+    ship shorten show shrink shuffle sign signal silence simplify skip slice solve sort spawn specialise specialize specify speed spell
+    splice split stabilise stabilize stage standardize start stash step stipulate stop store stream streamline strengthen strip
+    structure stub style subscribe substitute subtract suggest sum summarise summarize supply support suppress swap switch sync
+    synchronise synchronize tackle tag take target tell template terminate test throw tidy tie tighten time toggle tolerate touch trace
+    track train transform translate transpose treat trigger trim troubleshoot truncate try tune turn tweak type typeset unblock
+    uncomment uncover undo unify uninstall unmute unpack unplug unpublish unquote unravel unregister unroll unset unskip unstage
+    unsubscribe unsync untangle unwind unwrap update upgrade upload use utilise utilize validate vectorize vendor verify view virtualize
+    visit wait warn watch watermark weaken whitelist widen wire withdraw work wrap write yield zero zip
     """,
     )
 )
