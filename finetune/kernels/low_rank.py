@@ -105,7 +105,7 @@ class _LowRank(torch.autograd.Function):
             z_NR = _thinned(x_NI, kept_NI) @ a_RI.to(dtype).t()
             bias_O = setting.bias_O
             y_NO = x_NI @ weight_OI.t() if bias_O is None else torch.addmm(bias_O.to(dtype), x_NI, weight_OI.t())
-            y_NO.addmm_(z_NR, b_OR.to(dtype).t(), alpha=setting.scaling / (1 - setting.dropout))
+            torch.addmm(y_NO, z_NR, b_OR.to(dtype).t(), alpha=setting.scaling / (1 - setting.dropout), out=y_NO)
         matrix = weight_OI if setting.state is not None and setting.keeps_weight else weight
         ctx.save_for_backward(x_NI, matrix, a_RI, b_OR, z_NR, kept_NI)
         ctx.setting, ctx.shape, ctx.x_dtype = setting, x.shape, x.dtype
@@ -126,7 +126,8 @@ class _LowRank(torch.autograd.Function):
             of_x_NI = through_NR @ a_RI.to(setting.dtype)
             if kept_NI is not None:
                 of_x_NI.mul_(kept_NI)
-            of_x = of_x_NI.addmm_(gradient_NO, weight_OI).view(ctx.shape).to(ctx.x_dtype)
+            torch.addmm(of_x_NI, gradient_NO, weight_OI, out=of_x_NI)  # in place, by the name that counts of operations know
+            of_x = of_x_NI.view(ctx.shape).to(ctx.x_dtype)
         return of_x, None, of_a_RI, of_b_OR, None
 
 

@@ -44,10 +44,8 @@ class Rehearsal:
         with self._within():
             Faker().model(self.model)
             prepare(self.model, self.section, gpu=device.gpu)
-            with (
-                torch.no_grad(),
-                self._kernels(),
-            ):  # quantised layers bring their biases into the number format of the first input, for good
+            # Quantised layers bring their biases into the number format of the first input, for good.
+            with torch.no_grad(), self._kernels():
                 self._loss(_batch(1, FIRST, packing=self.packing))
             self._trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self._optimizer = optimizer_for(self.model, self.section, gpu=device.gpu)
