@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from finetune.data.encodings import encoded_runs
 from finetune.data.languages import type_of
 from finetune.data.names import FOREIGN_FILE, FOREIGN_FOLDER, GENERATED_NAME, MINIFIED_NAME, TEMPLATE_NAME
 from finetune.data.notebooks import NOTEBOOK
@@ -111,10 +112,17 @@ class Generated(Filter):
             return None  # it holds the mark of what it will write
         # Prose may speak of generated files; only a mark says that it is one.
         mark = GENERATED_MARK if type_of(item.language) == "prose" else GENERATED_TEXT
-        return "generated" if any(mark.search(self._head(text)) for text in texts(item)) else None
+        heads = (self._head(text) for text in texts(item))
+        return "generated" if any(mark.search(head) for head in heads if _may_be_marked(head)) else None
 
     def _head(self, text: str) -> str:
         return "\n".join(text[:4096].split("\n", self.lines)[: self.lines])
+
+
+def _may_be_marked(head: str) -> bool:
+    """Two searches that cost a tenth of the patterns, and pass over nothing that they find: outside ASCII some letters have two forms."""
+    lowered = head.lower()
+    return not head.isascii() or "generated" in lowered or "do not " in lowered
 
 
 # Long lines are at home in these: paragraphs, tables and data.
@@ -136,12 +144,22 @@ class LongLines(Filter):
         return next((reason for reason in reasons if reason), None)
 
     def _reason(self, text: str, language: str) -> str | None:
-        longest = max(map(len, text.split("\n")))
         if language in LONG_LINED:
-            return "long_line" if longest > self.max_length_of_prose else None
+            return "long_line" if has_line_over(text, self.max_length_of_prose) else None
+        longer = has_line_over(text, self.max_length)
         if len(text) > self.mean_length * (text.count("\n") + (not text.endswith("\n"))):
-            return "minified" if longest > self.max_length else "long_lines"
-        return "long_line" if longest > self.max_length else None
+            return "minified" if longer else "long_lines"
+        return "long_line" if longer else None
+
+
+def has_line_over(text: str, length: int) -> bool:
+    """Whether a line has more characters than that: from line end to the last line end within reach, so that most cost nothing."""
+    begin = 0
+    while len(text) - begin > length:
+        begin = text.rfind("\n", begin, begin + length + 1) + 1
+        if begin == 0:
+            return True
+    return False
 
 
 # Written by programs more often than by hand once they are long.
@@ -158,7 +176,7 @@ class TooManyLines(Filter):
     def __call__(self, item: Item) -> str | None:
         data = item.language in SHORT_WHEN_WRITTEN
         limit, reason = (self.max_lines_of_data, "too_many_lines_of_data") if data else (self.max_lines, "too_many_lines")
-        return reason if any(text.count("\n") > limit for text in texts(item)) else None
+        return reason if any(len(text) > limit and text.count("\n") > limit for text in texts(item)) else None
 
 
 # Bytes of ASCII that are no letter; every byte of another script counts as one.
@@ -178,7 +196,9 @@ class LowAlphabetic(Filter):
         return "low_alphabetic" if any(self._low(text.encode(), others) for text in texts(item)) else None
 
     def _low(self, content: bytes, others: bytes) -> bool:
-        return len(content.translate(None, others)) < self.share * len(content)
+        least = self.share * len(content)
+        # Mostly the first half has letters enough for the whole.
+        return len(content[: len(content) // 2].translate(None, others)) < least > len(content.translate(None, others))
 
 
 @FILTERS.register("little_visible")
@@ -198,30 +218,6 @@ class LittleVisible(Filter):
         return visible < self.min_characters or visible < self.share * len(text)
 
 
-BASE64 = re.compile(r"(?<![a-zA-Z0-9+/\n=])[a-zA-Z0-9+/\n=]{64,}")
-HEX_UNIT = r"(?:0x|\\x)?[0-9a-fA-F]{2}"
-HEX_GAP = r"(?:\s*,\s*|\b\s*)"
-# The first unit said as a character and what stands around it: a pattern that begins with a set is searched four times as fast.
-HEX_FIRST = r"[0-9a-fA-F\\](?<=\b.)(?:(?<=[0\\])x[0-9a-fA-F]{2}|(?<=[0-9a-fA-F])[0-9a-fA-F])"
-HEX = re.compile(rf"{HEX_FIRST}{HEX_GAP}(?:\b{HEX_UNIT}{HEX_GAP}){{7,}}")
-ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4}){8,}")
-
-
-def _classes(**members: str) -> bytes:
-    """A table for bytes.translate: each byte as the letter of its class, 0 where it has none."""
-    table = bytearray(256)
-    for letter, characters in members.items():
-        for character in characters.encode():
-            table[character] = ord(letter)
-    return bytes(table)
-
-
-# A search for a few bytes is twenty times as fast as these patterns, and most files hold none of what they look for.
-RUNS = _classes(r="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=\n")
-PAIRS = _classes(h="0123456789abcdefABCDEF", s=", \t\r\n", x="x", b="\\")
-PAIR_SIGNS = [b"hhshhshh", b"hhsshhsshh", b"hxhhshxhh", b"hxhhsshxhh", b"bxhhbxhhbxhh"]
-
-
 @FILTERS.register("encoded_data")
 class EncodedData(Filter):
     """Drop files with a long run of base64, hex bytes or escapes, and files made mostly of them."""
@@ -230,23 +226,10 @@ class EncodedData(Filter):
     share: float = 0.5
 
     def __call__(self, item: Item) -> str | None:
-        return "encoded_data" if any(self._encoded(text, form) for text in texts(item) for form in _encodings(text)) else None
+        return "encoded_data" if any(self._encoded(text, runs) for text in texts(item) for runs in encoded_runs(text)) else None
 
-    def _encoded(self, text: str, form: re.Pattern[str]) -> bool:
-        lengths = [len(found[0]) for found in form.finditer(text)]
-        return bool(lengths) and (max(lengths) > self.max_length or sum(lengths) > self.share * len(text))
-
-
-def _encodings(text: str) -> Iterator[re.Pattern[str]]:
-    """The patterns worth a search of this text."""
-    content = text.encode()
-    if b"r" * 64 in content.translate(RUNS):
-        yield BASE64
-    pairs = content.translate(PAIRS)
-    if any(sign in pairs for sign in PAIR_SIGNS):
-        yield HEX
-    if content.count(b"\\u") >= 8:
-        yield ESCAPES
+    def _encoded(self, text: str, runs: list[int]) -> bool:
+        return bool(runs) and (max(runs) > self.max_length or sum(runs) > self.share * len(text))
 
 
 # Of linguist's data languages, those that people write by hand and StarCoder 2 was trained on.
