@@ -63,9 +63,9 @@ contents = [line.encode() for line in map(json.loads, open(sys.argv[1]))]
 order = sorted(range(len(contents)), key=lambda place: (-len(contents[place]), place))
 engine = near.engine_for(sum(map(len, contents)))
 start = time.process_time()
-near.nearest_kept(3, lambda place: b"a b c d e f", threshold=0.7, engine=engine)
+near.nearest_kept(near.Texts(3, lambda place: b"a b c d e f"), threshold=0.7, engine=engine)
 loaded = time.process_time()
-found = near.nearest_kept(len(order), lambda place: contents[order[place]], threshold=0.7, engine=engine)
+found = near.nearest_kept(near.Texts(len(order), lambda place: contents[order[place]]), threshold=0.7, engine=engine)
 ended = time.process_time()
 keepers = {order[place]: order[keeper] for place, keeper in enumerate(found.keeper.tolist()) if keeper >= 0}
 usage = resource.getrusage(resource.RUSAGE_SELF)

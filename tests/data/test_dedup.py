@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_texts import WORDS, jaccard, variants
 
-from finetune.data.dedup import content, digest, drop_copies, find_copies, plain, preferred
+from finetune.data.dedup import Means, content, digest, drop_copies, find_copies, plain, preferred
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin, SourceFile
 
@@ -25,7 +25,7 @@ def left_out(files: list[SourceFile], threshold: float | None = 0.7) -> dict[tup
     names = [(each.origin.repo, each.origin.path) for each in files]
     order = preferred(np.array([len(content(each)) for each in files]), np.array([sorted(names).index(name) for name in names]))
     digests = np.array([np.frombuffer(digest(each), dtype=np.uint64) for each in files]).reshape(-1, 2)
-    found = find_copies(files, order, digests, threshold=threshold, engine=plain)
+    found = find_copies(files, order, digests, Means(plain), threshold=threshold)
     gone = [number for number, keeper in enumerate(found.keeper.tolist()) if keeper >= 0]
     return {names[number]: ("copy" if found.exact[number] else "near_copy", *names[found.keeper[number]]) for number in gone}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_texts import WORDS, jaccard, variants
 
-from finetune.data.dedup import Boundary, plain
-from finetune.data.dedup.near import engine_for, nearest_kept
+from finetune.data.dedup import Boundary, Disk, plain, sketch
+from finetune.data.dedup.near import Texts, engine_for, nearest_kept
 from finetune.data.dedup.words import LOOKS, TRIES, bands, distinct
 
 code = st.text(alphabet="ab_1 =(\n.é中文😀", max_size=80)
@@ -63,7 +64,7 @@ def test_both_engines_make_the_same_sketches(compiled, texts):
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.9, 1.0])
 def test_both_engines_keep_the_same_texts(compiled, threshold):
     contents = [text.encode() for seed in range(3) for text in [*variants(seed), "", "x", "a b c d e", "a b c d f"]]
-    found = [nearest_kept(len(contents), contents.__getitem__, threshold=threshold, engine=engine) for engine in (plain, compiled)]
+    found = [nearest_kept(Texts(len(contents), contents.__getitem__), threshold=threshold, engine=engine) for engine in (plain, compiled)]
     assert found[0].keeper.tolist() == found[1].keeper.tolist()
     assert found[0].similarity.tolist() == found[1].similarity.tolist()
     assert (found[0].keeper >= 0).any()
@@ -88,7 +89,8 @@ def test_a_text_is_compared_with_the_likest_of_a_large_family(compiled, family):
     """The bound on comparisons costs what is right at the threshold, and both engines keep to it alike."""
     contents = [text.encode() for text in family]
     found = [
-        nearest_kept(len(contents), contents.__getitem__, threshold=0.7, engine=engine).keeper.tolist() for engine in (plain, compiled)
+        nearest_kept(Texts(len(contents), contents.__getitem__), threshold=0.7, engine=engine).keeper.tolist()
+        for engine in (plain, compiled)
     ]
     assert found[0] == found[1]
     gone = [place for place, keeper in enumerate(found[0]) if keeper >= 0]
@@ -113,8 +115,8 @@ def test_a_bucket_of_texts_that_are_unlike_does_not_grow_the_work_of_each(compil
 
 def test_no_text_at_all_is_no_trouble(compiled):
     for engine in (plain, compiled):
-        assert len(nearest_kept(0, list[bytes]().__getitem__, threshold=0.7, engine=engine).keeper) == 0
-        assert nearest_kept(2, [b"", b"x"].__getitem__, threshold=0.7, engine=engine).keeper.tolist() == [-1, -1]
+        assert len(nearest_kept(Texts(0, list[bytes]().__getitem__), threshold=0.7, engine=engine).keeper) == 0
+        assert nearest_kept(Texts(2, [b"", b"x"].__getitem__), threshold=0.7, engine=engine).keeper.tolist() == [-1, -1]
 
 
 def test_a_small_corpus_does_not_start_the_compiler_and_a_large_one_does():
@@ -152,3 +154,15 @@ def test_the_boundary_knows_short_texts_by_content():
 @given(st.lists(st.integers(0, 9), max_size=30))
 def test_a_set_has_each_run_once(values):
     assert distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))
+
+
+def test_large_arrays_may_lie_on_disk_and_sketches_may_be_known(compiled, tmp_path: Path) -> None:
+    contents = [text.encode() for text in [*variants(0), "", "x"]]
+    known = sketch(contents, len(contents), plain)
+    expected = nearest_kept(Texts(len(contents), contents.__getitem__), threshold=0.7, engine=plain)
+    for engine in (plain, compiled):
+        for sketched in (None, known):
+            found = nearest_kept(Texts(len(contents), contents.__getitem__, sketched, Disk(tmp_path)), threshold=0.7, engine=engine)
+            assert found.keeper.tolist() == expected.keeper.tolist() and found.similarity.tolist() == expected.similarity.tolist()
+        assert nearest_kept(Texts(0, contents.__getitem__, None, Disk(tmp_path)), threshold=0.7, engine=engine).keeper.tolist() == []
+    assert (expected.keeper >= 0).any()

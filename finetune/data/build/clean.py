@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import chain
 from typing import NamedTuple
 
@@ -9,15 +10,16 @@ import numpy as np
 
 from finetune.data.build.job import Task, dump
 from finetune.data.build.tools import cleaned
-from finetune.data.dedup import content, digest
+from finetune.data.dedup import content, digest, engine_for, sketch
 from finetune.data.repos import read_files
 from finetune.data.split import open_split
-from finetune.data.spool import write_spool
+from finetune.data.spool import Spool, write_spool
 from finetune.data.tally import Tally
 from finetune.progress import track
 from finetune.records import SourceFile
 
-FILES, TALLY, SPLIT, FACTS = "files", "tally.pickle", "split.pickle", "facts.npy"
+FILES, TALLY, SPLIT = "files", "tally.pickle", "split.pickle"
+FACTS, SKETCHES, FILLED = "facts.npy", "sketches.npy", "filled.npy"
 FACT = np.dtype([("digest", np.uint64, 2), ("length", np.int64), ("name", np.int64), ("valid", np.bool_)])
 
 
@@ -27,7 +29,7 @@ class _Name(NamedTuple):
 
 
 def clean(task: Task) -> None:
-    """Leaves the files, a tally, the split, and of each file a FACT: its digest, bytes, place in the order of names, and side."""
+    """Leaves the files, a tally, the split, and of each file a FACT: digest, bytes, place in the order of names, side; sketches."""
     recipe, tally = task.job.recipe, Tally()
     by, repositories = recipe.data.split, task.own.repositories
     split = open_split(repositories, by=by.by, date=by.date, valid_share=recipe.data.valid_share, seed=recipe.seed)
@@ -35,14 +37,19 @@ def clean(task: Task) -> None:
         read_files(repository, tally, selection=task.tools.selection) for repository in track(repositories, label="reading")
     )
     facts, names = [], []
-    with write_spool(task.folder / FILES, SourceFile) as files:
+    with write_spool(task.folder / FILES, SourceFile) as written:
         for file in cleaned(read, task.tools, tally):
             assert isinstance(file, SourceFile)
-            files.append(file)
+            written.append(file)
             names.append(_Name(file.origin.repo, file.origin.path))
             facts.append((np.frombuffer(digest(file), dtype=np.uint64), len(content(file)), 0, split(file.origin) == "valid"))
     table = np.array(facts, dtype=FACT)
     table["name"][sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
     np.save(task.folder / FACTS, table)
+    if recipe.data.near_duplicates.enabled:
+        with closing(Spool[SourceFile](task.folder / FILES)) as files:
+            found = sketch(map(content, files), len(files), engine_for(int(table["length"].sum())))
+        np.save(task.folder / SKETCHES, found.sketches)
+        np.save(task.folder / FILLED, found.filled)
     dump(tally, task.folder / TALLY)
     dump(split, task.folder / SPLIT)

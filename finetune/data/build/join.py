@@ -5,6 +5,7 @@ copies and near-duplicates -> sides -> an index of the held-out texts, in parts
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data.build.checks import require_heldout
-from finetune.data.build.clean import FACTS, FILES, TALLY
+from finetune.data.build.clean import FACTS, FILES, FILLED, SKETCHES, TALLY
 from finetune.data.build.job import Job, Task, load
 from finetune.data.build.mapped import dump_mapped, load_mapped
-from finetune.data.dedup import Boundary, Copies, Match, engine_for, find_copies, preferred
+from finetune.data.dedup import BINS, Boundary, Copies, Disk, Match, Means, Memory, Sketched, engine_for, find_copies, preferred
 from finetune.data.spool import Spools
 from finetune.data.tally import Tally
 from finetune.records import SourceFile
@@ -64,7 +65,9 @@ def join(task: Task) -> None:
     order = preferred(facts["length"], names)
     engine = engine_for(int(facts["length"].sum()))
     with corpus(job) as files:
-        copies = find_copies(files, order, facts["digest"], threshold=near.threshold if near.enabled else None, engine=engine)
+        with _room(task) as room:
+            means = Means(engine, lambda numbers: _sketches(job, numbers, room), room)
+            copies = find_copies(files, order, facts["digest"], means, threshold=near.threshold if near.enabled else None)
         held = np.flatnonzero((copies.keeper < 0) & facts["valid"])
         if not len(held):
             _refuse(job, copies, files)
@@ -72,6 +75,32 @@ def join(task: Task) -> None:
         write_parts(texts, task.folder / PARTS, threshold=near.threshold, part_bytes=job.part_bytes)
     for name, values in ((_KEEPER, copies.keeper), (_SIMILARITY, copies.similarity), (_EXACT, copies.exact), (_HELD, held)):
         np.save(task.folder / name, values)
+
+
+@contextmanager
+def _room(task: Task) -> Iterator[Memory]:
+    """Memory for a corpus of one shard, a folder for one of several."""
+    if len(task.job.shards) == 1:
+        yield Memory()
+        return
+    folder = task.folder / "arrays"
+    folder.mkdir()
+    yield Disk(folder)
+    shutil.rmtree(folder)
+
+
+def _sketches(job: Job, numbers: NDArray[np.int64], room: Memory) -> Sketched:
+    """The sketches of files in this order, read shard by shard."""
+    begins, counts = _begins(job)
+    places = np.full(sum(counts), -1, dtype=np.int64)
+    places[numbers] = np.arange(len(numbers))
+    found = Sketched(room.empty((len(numbers), BINS), np.uint32), np.empty(len(numbers), dtype=np.int64))
+    for begin, count, folder in zip(begins, counts, job.places("clean"), strict=True):
+        own = places[begin : begin + count]
+        here = np.flatnonzero(own >= 0)
+        found.sketches[own[here]] = np.load(folder / SKETCHES, mmap_mode="r")[here]
+        found.filled[own[here]] = np.load(folder / FILLED)[here]
+    return found
 
 
 def read_joined(job: Job) -> Joined:

@@ -2,7 +2,25 @@
 
 from finetune.data.dedup.boundary import Boundary, Match
 from finetune.data.dedup.exact import digest, drop_copies
-from finetune.data.dedup.files import Copies, content, find_copies, preferred
-from finetune.data.dedup.near import engine_for
+from finetune.data.dedup.files import Copies, Means, content, find_copies, preferred
+from finetune.data.dedup.near import Sketched, engine_for, sketch
+from finetune.data.dedup.room import Disk, Memory
+from finetune.data.dedup.words import BINS
 
-__all__ = ["Boundary", "Copies", "Match", "content", "digest", "drop_copies", "engine_for", "find_copies", "preferred"]
+__all__ = [
+    "BINS",
+    "Boundary",
+    "Copies",
+    "Disk",
+    "Match",
+    "Means",
+    "Memory",
+    "Sketched",
+    "content",
+    "digest",
+    "drop_copies",
+    "engine_for",
+    "find_copies",
+    "preferred",
+    "sketch",
+]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from finetune.data.dedup.near import nearest_kept
+from finetune.data.dedup.near import MEMORY, Sketched, Texts, nearest_kept
+from finetune.data.dedup.room import Memory
 from finetune.data.dedup.words import Engine
 from finetune.records import SourceFile
 
@@ -43,7 +44,21 @@ def preferred(lengths: Numbers, names: Numbers) -> Numbers:
     return np.lexsort((names, -lengths))
 
 
-def find_copies(files: Files, order: Numbers, digests: Hashes, *, threshold: float | None, engine: Engine) -> Copies:
+class Sketches(Protocol):
+    """The sketches of files by their numbers."""
+
+    def __call__(self, numbers: Numbers, /) -> Sketched: ...
+
+
+class Means(NamedTuple):
+    """What copies are found with: the engine, where the sketches are if there are any yet, and room for large arrays."""
+
+    engine: Engine
+    sketches: Sketches | None = None
+    room: Memory = MEMORY
+
+
+def find_copies(files: Files, order: Numbers, digests: Hashes, means: Means, *, threshold: float | None) -> Copies:
     """The files that go. `order`: their numbers by preference; `digests`: 16 bytes each, shape (files, 2).
 
     `threshold` None: near ones stay.
@@ -54,7 +69,9 @@ def find_copies(files: Files, order: Numbers, digests: Hashes, *, threshold: flo
     copies = Copies(np.full(len(order), -1, dtype=np.int64), np.zeros(len(order)), twin >= 0)
     if threshold is not None:
         singles = order[twin[order] < 0]
-        near = nearest_kept(len(singles), lambda place: content(files[int(singles[place])]), threshold=threshold, engine=engine)
+        sketched = means.sketches(singles) if means.sketches else None
+        texts = Texts(len(singles), lambda place: content(files[int(singles[place])]), sketched, means.room)
+        near = nearest_kept(texts, threshold=threshold, engine=means.engine)
         gone = np.flatnonzero(near.keeper >= 0)
         copies.keeper[singles[gone]] = singles[near.keeper[gone]]
         copies.similarity[singles[gone]] = near.similarity[gone]

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from finetune.data.dedup.room import Memory
 from finetune.data.dedup.words import BINS, Engine, Near, Sets, band_keys, bands, distinct, first_of_equals, least_agreement
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPILED_FROM = 32_000_000  # bytes: numba takes half a second to start, and several the first time; plain reads 40 MB a second
 BATCH = 4_000_000  # bytes sketched at once
+KEYED = 16_384  # sketches hashed at once
+MEMORY = Memory()
 
 
 def engine_for(total_bytes: int) -> Engine:
@@ -30,32 +33,60 @@ def engine_for(total_bytes: int) -> Engine:
     return engine
 
 
-def nearest_kept(count: int, load: Callable[[int], bytes], *, threshold: float, engine: Engine) -> Near:
-    """Of the texts `load(0)` ... `load(count - 1)`, earlier ones preferred: who stays, and for the others instead of whom they go.
+class Sketched(NamedTuple):
+    """The sketches of texts, shape (texts, BINS), and how many bins of each have runs of their own."""
 
-    Holds 1.4 kB a text, and the sets of those that have a partner, about three times the size of these texts.
+    sketches: Sketches
+    filled: Numbers
+
+
+class Texts(NamedTuple):
+    """Texts by number, and their sketches where they are known; `room` is for all that grows with their number."""
+
+    total: int
+    load: Callable[[int], bytes]
+    sketched: Sketched | None = None
+    room: Memory = MEMORY
+
+
+def nearest_kept(texts: Texts, *, threshold: float, engine: Engine) -> Near:
+    """Of the texts, earlier ones preferred: who stays, and for the others instead of whom they go.
+
+    Takes 1.7 kB a text of the room, and the sets of those that have a partner, about three times the size of these texts; of the memory
+    some 100 bytes a text, and 1 kB for each with a partner.
     """
-    sketches, filled, keys = _sketched((load(index) for index in range(count)), count, engine, threshold)
-    buckets = shared_buckets(keys, filled)
+    load, room = texts.load, texts.room
+    sketches, filled = texts.sketched or sketch((load(index) for index in range(texts.total)), texts.total, engine, room)
+    buckets = shared_buckets(_keys(sketches, threshold, room), filled, room)
     least = least_agreement(filled, threshold)
     members = engine.with_partner(buckets, sketches, least)
-    sets = sets_of((load(int(index)) for index in members), engine)
-    found = engine.keepers(buckets[:, members], sketches[members], least[members], sets, threshold)
+    sets = sets_of((load(int(index)) for index in members), engine, room)
+    own = room.empty((len(members), BINS), np.uint32)
+    np.take(sketches, members, axis=0, out=own)
+    found = engine.keepers(buckets[:, members], own, least[members], sets, threshold)
+    count = texts.total
     near = Near(np.full(count, -1, dtype=np.int64), np.zeros(count))
     near.keeper[members] = np.where(found.keeper < 0, -1, members[found.keeper] if len(members) else found.keeper)
     near.similarity[members] = found.similarity
     return near
 
 
-def _sketched(contents: Iterable[bytes], count: int, engine: Engine, threshold: float) -> tuple[Sketches, Numbers, Hashes]:
-    sketches, filled = np.empty((count, BINS), dtype=np.uint32), np.empty(count, dtype=np.int64)
-    keys = np.empty((bands(threshold)[0], count), dtype=np.uint64)
+def sketch(contents: Iterable[bytes], count: int, engine: Engine, room: Memory = MEMORY) -> Sketched:
+    """The sketches of so many texts."""
+    found = Sketched(room.empty((count, BINS), np.uint32), np.empty(count, dtype=np.int64))
     begin = 0
     for batch in _batches(contents):
         own = slice(begin, begin := begin + len(batch))
-        sketches[own], filled[own] = engine.sketches(batch)
+        found.sketches[own], found.filled[own] = engine.sketches(batch)
+    return found
+
+
+def _keys(sketches: Sketches, threshold: float, room: Memory) -> Hashes:
+    keys = room.empty((bands(threshold)[0], len(sketches)), np.uint64)
+    for begin in range(0, len(sketches), KEYED):
+        own = slice(begin, begin + KEYED)
         keys[:, own] = band_keys(sketches[own], threshold)
-    return sketches, filled, keys
+    return keys
 
 
 def _batches(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -71,12 +102,14 @@ def _batches(contents: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def shared_buckets(keys: Hashes, filled: Numbers) -> Numbers:
+def shared_buckets(keys: Hashes, filled: Numbers, room: Memory = MEMORY) -> Numbers:
     """The number of the bucket each text is in, in each band, -1 where it is alone or has no runs: shape (bands, texts)."""
-    buckets = np.full(keys.shape, -1, dtype=np.int64)
+    buckets: Numbers = room.empty(keys.shape, np.int64)
+    buckets[:] = -1
     compared = np.flatnonzero(filled)
     begin = 0
-    for band, own in zip(buckets, keys[:, compared], strict=True):
+    for band, whole in zip(buckets, keys, strict=True):
+        own = whole[compared]
         order = np.argsort(own)  # equal keys in any order: they get one number
         new = first_of_equals(own[order])
         several = ~(new & np.append(new[1:], True)[: len(new)])
@@ -86,7 +119,15 @@ def shared_buckets(keys: Hashes, filled: Numbers) -> Numbers:
     return buckets
 
 
-def sets_of(contents: Iterable[bytes], engine: Engine) -> Sets:
+def sets_of(contents: Iterable[bytes], engine: Engine, room: Memory = MEMORY) -> Sets:
     """The sets of runs of the texts."""
-    sets = [distinct(engine.runs(content)) for content in contents]
-    return Sets(np.concatenate([np.empty(0, dtype=np.uint64), *sets]), np.cumsum([0, *(len(each) for each in sets)]).astype(np.int64))
+    sizes = [0]
+
+    def sets() -> Iterator[Hashes]:
+        for content in contents:
+            found = distinct(engine.runs(content))
+            sizes.append(len(found))
+            yield found
+
+    values = room.joined(sets(), np.uint64)
+    return Sets(values, np.cumsum(sizes).astype(np.int64))
