@@ -196,7 +196,9 @@ def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, ra
     if base is None:
         return words
     most = next((size for size in _VLLM_RANKS if size >= rank), rank)
-    return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", f"{name}={folder}"]
+    # vLLM cuts NAME=FOLDER at every "=", and takes what holds a comma for JSON
+    module = json.dumps({"name": name, "path": folder}) if {*"=,"} & {*name, *folder} else f"{name}={folder}"
+    return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", module]
 
 
 def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, infill: bool) -> None:

@@ -183,15 +183,38 @@ def test_an_adapter_of_another_base_is_refused(trained_run: TrainedRun, tiny_bas
         check_trained_on(run.adapter, read_base(ModelSection(path=str(other))))
 
 
-def test_terms_that_can_not_be_read_are_refused_before_anything_is_merged(trained_run: TrainedRun, tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "licence", "said"),
+    [
+        ("starcoder2", b"caf\xe9", "LICENSE: no UTF-8 text"),
+        ("none", None, "no LICENSE beside the base's weights .*; copy the base model's"),
+    ],
+)
+def test_without_terms_that_can_be_passed_on_nothing_is_merged(
+    trained_run: TrainedRun, tiny_base: Path, tmp_path: Path, family: str, licence: bytes | None, said: str
+) -> None:
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
-    run = trained_run(tmp_path / "runs", model={"path": str(base)})
-    (base / "LICENSE").write_bytes(b"caf\xe9")
+    run = trained_run(tmp_path / "runs", model={"path": str(base), "family": family}, adapter={"kind": "lora", "targets": ["q_proj"]})
+    if licence is not None:
+        (base / "LICENSE").write_bytes(licence)
     before = run.manifest.read_bytes()
-    with pytest.raises(ExportError, match="LICENSE: no UTF-8 text"):
+    with pytest.raises(ExportError, match=said):
         export(run.recipe)
     assert not run.export.exists() and run.manifest.read_bytes() == before
+
+
+def test_every_form_carries_its_card_its_licence_and_its_duties(plain: Exported, trained_run: TrainedRun, tmp_path: Path) -> None:
+    alone = trained_run(tmp_path, export="adapter")
+    export(alone.recipe)
+    for folder in (folder_of(plain[0]), alone.export / "adapter"):
+        card = (folder / "README.md").read_text()
+        assert "license_name: bigcode-openrail-m" in card
+        assert [line for line in card.splitlines() if line.startswith("## ")] == [
+            f"## {part}" for part in ("Training", "Data", "Evaluation", "Export", "Limits", "Licence")
+        ]
+        assert "bigcode-project.org" in (folder / "LICENSE").read_text()
+        assert "Attachment A" in (folder / "NOTICE").read_text()
 
 
 def test_a_merge_without_room_is_refused_before_anything_is_written(

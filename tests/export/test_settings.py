@@ -97,3 +97,9 @@ def test_vllm_serves_base_and_adapter_from_one_process() -> None:
         "--served-model-name",
         "tuned",
     ]
+
+
+@pytest.mark.parametrize("folder", ["runs/r=8/adapter", "runs/a,b/adapter"])
+def test_vllm_is_told_a_folder_that_its_short_form_can_not_name(folder: str) -> None:
+    words = vllm_arguments("tuned", folder=folder, base="base", context=8, rank=8)
+    assert json.loads(words[-1]) == {"name": "tuned", "path": folder}

@@ -1,0 +1,120 @@
+"""Which engine serves: what is said where none is installed, and the command that starts vLLM.
+
+vLLM itself is not here. A program of that name writes down how it was called; what vLLM makes of these words is not tested.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from finetune.__main__ import main
+from finetune.errors import ExportError
+from finetune.export import export
+from finetune.exporters import MergeReport
+from finetune.run import Run
+
+Exported = tuple[Run, MergeReport]
+KEY = "a key nobody may see"
+STAND_IN = """#!{python}
+import json, os, pathlib, sys
+seen = {{"words": sys.argv[1:], "key": os.environ.get("VLLM_API_KEY"), "offline": os.environ.get("HF_HUB_OFFLINE")}}
+pathlib.Path({out!r}).write_text(json.dumps(seen))
+sys.exit({code})
+"""
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither vLLM nor llama.cpp's wheels can be found."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for module in ("xllamacpp", "conversion"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+
+def vllm(folder: Path, code: int = 0) -> Path:
+    """A program called vllm in `folder`, which ends with this code; gives the file it writes."""
+    folder.mkdir(exist_ok=True)
+    program, out = folder / "vllm", folder / "called.json"
+    program.write_text(STAND_IN.format(python=sys.executable, out=str(out), code=code))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return out
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["serve", *words]) == 2
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return shown.err
+
+
+def test_without_an_engine_the_message_says_what_to_type(plain: Exported, no_engine: None, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, str(plain[0].folder), "--port", "0")
+    assert "no engine is installed; type: pip install 'octotune[deploy]' for llama.cpp, or pip install vllm" in said
+    assert "--engine vllm: vLLM is not installed; type: pip install vllm" in refused(
+        capsys, str(plain[0].folder), "--port", "0", "--engine", "vllm"
+    )
+
+
+def test_a_gguf_file_is_not_begun_without_its_converter(plain: Exported, no_engine: None, tmp_path: Path) -> None:
+    run, _ = plain
+    before = sorted(run.export.iterdir())
+    with pytest.raises(ExportError, match=r"llama.cpp's converter is not installed; type: pip install 'octotune\[deploy\]'"):
+        export(run.recipe.model_validate(run.recipe.model_dump(mode="json") | {"export": "gguf"}))
+    assert sorted(run.export.iterdir()) == before
+
+
+def test_vllm_is_told_the_folder_the_context_and_the_address_and_the_key_out_of_sight(
+    plain: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = plain
+    out, port = vllm(tmp_path / "bin"), free_port()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert main(["serve", str(run.folder), "--port", str(port), "--api-key", KEY]) == 0
+    called = json.loads(out.read_text())
+    folder = str(run.export / "merged")
+    assert called["words"] == [
+        *("serve", folder, "--served-model-name", "tried", "--max-model-len", "512"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    assert called["key"] == KEY and called["offline"] == "1"
+    shown = capsys.readouterr().out
+    assert f"by vLLM at http://127.0.0.1:{port}" in shown and "context 512 tokens" in shown
+    assert "llama.vim" not in shown, "vLLM has no /infill"
+    assert "--- continue.yaml" in shown and 'kind = "openai/completion"' in shown
+
+
+def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
+    trained_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained_run(tmp_path / "runs", export="adapter", adapter={"kind": "lora", "r": 20})
+    export(run.recipe)
+    out = vllm(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert main(["serve", str(run.folder), "--port", str(free_port())]) == 0
+    words = json.loads(out.read_text())["words"]
+    assert words[:4] == ["serve", run.recipe.model.path, "--served-model-name", "base"]
+    lora = words[words.index("--enable-lora") :][:5]
+    assert lora == ["--enable-lora", "--max-lora-rank", "32", "--lora-modules", f"tried={run.export / 'adapter'}"]
+    assert "the base  model base" in capsys.readouterr().out
+
+
+def test_a_vllm_that_fails_is_said_to_have_failed(
+    plain: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vllm(tmp_path / "bin", code=3)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "vLLM ended with exit code 3; what it said stands above" in refused(capsys, str(plain[0].folder), "--port", str(free_port()))
