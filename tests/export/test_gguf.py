@@ -83,6 +83,20 @@ def test_a_quantised_file_holds_the_same_weights_as_near_as_its_format_can(deplo
     assert metadata(tmp_path / MODEL)["general.file_type"] == module.LlamaFileType[MIXES[kind].file_type]
 
 
+def test_pieces_on_several_cores_are_packed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from finetune.deploy.llama import quantise_rows
+    from finetune.export.gguf import quantise as module
+
+    rows = np.random.default_rng(0).normal(size=(301, 512)).astype(np.float32)
+    kinds = gguf().GGMLQuantizationType
+    tensor = SimpleNamespace(data=rows, shape=(512, 301), tensor_type=kinds.F32)
+    monkeypatch.setattr(module, "_AT_ONCE", 17 * 512)
+    packed = module._packed(gguf(), tensor, kinds.Q4_K)
+    assert np.array_equal(packed, quantise_rows(rows, int(kinds.Q4_K), row_bytes=512 // 256 * 144))
+
+
 def test_formats_follow_llama_cpps_rules_for_a_model_of_thirty_blocks() -> None:
     mix = MIXES["q4_k_m"]
 
