@@ -3,10 +3,10 @@
     python -m venv PEER && PEER/bin/pip install scancode-toolkit pluggy==1.5.0
     python benchmarks/licences.py --peer-python PEER/bin/python [FOLDER ...]
 
-The labelled set: every installed distribution in the folders (this environment's by default, the peer's too when it is named) that
-declares one SPDX identifier and carries exactly one licence file of at most 36 kB (the GPL's length: longer ones are collections of
-bundled licences, which one identifier does not label); distinct texts only. Both sides get the same texts in one process
-each, after one text to warm up; CPU-seconds.
+The labelled set: every installed distribution or npm package in the folders (this environment's by default, the peer's too when it is
+named) that declares one SPDX identifier and carries exactly one licence file of at most 36 kB (the GPL's length: longer ones are
+collections of bundled licences, which one identifier does not label); distinct texts only. Both sides get the same texts in one
+process each, after one text to warm up; CPU-seconds.
 `agree`: what is found is what is declared, and nothing else; `declared_among_found`: it is among what is found, as in a file that holds
 the licences of bundled code too.
 """
@@ -57,14 +57,24 @@ def main() -> None:
 
 def texts(roots: list[Path]) -> Iterator[tuple[str, str]]:
     """(text, declared SPDX identifier), in small letters."""
-    for root in roots:
-        for metadata in root.rglob("*.dist-info/METADATA"):
-            declared = email.parser.HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))["License-Expression"]
-            files = [path for path in metadata.parent.rglob("*") if path.is_file() and is_licence_file(path.name)]
-            if len(files) != 1 or files[0].stat().st_size > LONGEST:
-                continue
-            if declared and declared.lower() in categories():
-                yield files[0].read_text(encoding="utf-8", errors="replace"), declared.lower()
+    for folder, declared in (found for root in roots for found in (*distributions(root), *npm_packages(root))):
+        files = [path for path in folder.rglob("*") if path.is_file() and is_licence_file(path.name)]
+        if len(files) == 1 and files[0].stat().st_size <= LONGEST and declared.lower() in categories():
+            yield files[0].read_text(encoding="utf-8", errors="replace"), declared.lower()
+
+
+def distributions(root: Path) -> Iterator[tuple[Path, str]]:
+    """The folder of each Python distribution's metadata, and what it declares."""
+    for metadata in root.rglob("*.dist-info/METADATA"):
+        declared = email.parser.HeaderParser().parsestr(metadata.read_text(encoding="utf-8", errors="replace"))["License-Expression"]
+        yield metadata.parent, declared or ""
+
+
+def npm_packages(root: Path) -> Iterator[tuple[Path, str]]:
+    """The folder of each npm package, and what it declares."""
+    for metadata in (*root.rglob("node_modules/*/package.json"), *root.rglob("node_modules/@*/*/package.json")):
+        declared = json.loads(metadata.read_text(encoding="utf-8")).get("license")
+        yield metadata.parent, declared if isinstance(declared, str) else ""
 
 
 def peer(python: Path, labelled: list[str]) -> tuple[list[str], float]:
