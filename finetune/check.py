@@ -29,7 +29,7 @@ def summary(recipe: Recipe) -> str:
     lines = [
         f"{recipe.name}: sound",
         f"  base      {base.name} (family {base.family.name}, {_tokens(base)}, context {base.context_length})",
-        f"  data      {repositories}; {miners}; rows of {recipe.data.row_length} tokens",
+        f"  data      {repositories}; {miners}; rows of {_row_length(recipe, base)}",
         f"  adapter   {recipe.adapter.kind} on {_weights(recipe)}",
         f"  export    {_exports(recipe)}",
         f"  run       {Path(recipe.runs) / recipe.name}",
@@ -40,6 +40,15 @@ def summary(recipe: Recipe) -> str:
 def _tokens(base: BaseFolder) -> str:
     added = base.family.added
     return f"{base.vocabulary_size} tokens" + (f", {len(added)} of them added: {' '.join(each.text for each in added)}" if added else "")
+
+
+def _row_length(recipe: Recipe, base: BaseFolder) -> str:
+    """Rows may be longer than the attention window, since packed samples mostly are not; whoever asks for it is told."""
+    window, length = base.sliding_window, recipe.data.row_length
+    beyond = window is not None and length > window
+    return f"{length} tokens" + (
+        f", of which a sample's attention reaches {window} back: longer ones see no more of themselves" if beyond else ""
+    )
 
 
 def _weights(recipe: Recipe) -> str:

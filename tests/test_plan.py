@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from finetune.base import read_base
 from finetune.errors import RecipeError, TrainError
 from finetune.plan import Plan, Rate, as_json, plan, planned, planned_steps, require_fit, table
-from finetune.plan.limits import Device, card
+from finetune.plan.fit import fit, needed
+from finetune.plan.growth import UNIT, Growth
+from finetune.plan.limits import CARDS, Device, card
 from finetune.recipe import Recipe, parse_recipe
 from finetune.run import open_run
 
@@ -95,6 +98,20 @@ def wide(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = {"hidden_size": 1024, "num_attention_heads": 8, "intermediate_size": 16384, "max_position_embeddings": 8192}
     (folder / "config.json").write_text(json.dumps(config | shape))
     return folder
+
+
+def test_the_longest_row_and_the_largest_batch_grow_with_the_card(wide: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(wide, tmp_path, "data.row_length=1024", "train.gradient_checkpointing=false", "train.accumulation=1")
+    growth = Growth(read_base(recipe.model), recipe, Device(gpu=True, size=None))
+    assert CARDS == (8, 12, 16, 24, 40, 48, 80)
+    found = [fit(growth, recipe, Device(gpu=True, size=each * GIB), longest=1 << 17) for each in CARDS]
+    for measure in ([each.row_length or 0 for each in found], [each.batch_size or 0 for each in found]):
+        assert measure[0] > 0 and all(small < large for small, large in pairwise(measure))
+    for each, card_size in zip(found, CARDS, strict=True):
+        device = Device(gpu=True, size=card_size * GIB)
+        longest, most = each.row_length or 0, each.batch_size or 0
+        assert needed(growth.at(1, longest), device) <= card_size * GIB < needed(growth.at(1, longest + UNIT), device)
+        assert needed(growth.at_rows(most, 1024), device) <= card_size * GIB < needed(growth.at_rows(most + 1, 1024), device)
 
 
 def test_lora_is_proposed_where_it_fits_and_4_bits_only_where_it_does_not(wide: Path, tmp_path: Path) -> None:

@@ -88,6 +88,19 @@ def test_learnt_prompts_need_their_place_in_the_context(tiny_base: Path) -> None
     assert not faults(tiny_base, *settings, "data.row_length=482")
 
 
+def test_rows_beyond_the_attention_window_are_told_and_beyond_the_context_refused(tiny_base: Path) -> None:
+    """The tiny base reads 512 tokens and sees 256 back."""
+    lengths = {
+        length: parse_recipe("", [f"model.path={tiny_base}", f"data.row_length={length}"], name="tried") for length in (256, 257, 513)
+    }
+    assert "rows of 256 tokens\n" in summary(lengths[256])
+    assert "rows of 257 tokens, of which a sample's attention reaches 256 back" in summary(lengths[257])
+    with pytest.raises(
+        RecipeError, match=r"data\.row_length: found 513, but .* reads at most 512 tokens; write data\.row_length=512 or less"
+    ):
+        require_sound(lengths[513])
+
+
 def test_an_unknown_method_and_an_unknown_option_are_named_with_the_nearest(tiny_base: Path) -> None:
     assert "no method is called 'adapter_x'; did you mean adapter_" in faults(tiny_base, "adapter=adapter_x")
     assert "did you mean size?" in faults(tiny_base, "adapter={kind: adapter_h, sise: 3}")

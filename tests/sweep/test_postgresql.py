@@ -98,6 +98,7 @@ def test_a_study_of_another_recipe_is_refused_without_the_password(recipe: Recip
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_from_its_study(make_recipe: Callable[..., Recipe], server: str, tmp_path: Path) -> None:
     for grid in ("{adapter.r: [2]}", "{adapter.r: [2, 4]}"):
         result = sweep(make_recipe(grid, sweep__storage=server))
