@@ -88,7 +88,8 @@ def by_stage(path: Path) -> None:
 def timed(name: str, cost: dict[str, float]) -> Iterator[None]:
     begin = cpu(resource.RUSAGE_SELF) + cpu(resource.RUSAGE_CHILDREN)
     yield
-    cost[name] = cpu(resource.RUSAGE_SELF) + cpu(resource.RUSAGE_CHILDREN) - begin
+    cost[name] = round(cpu(resource.RUSAGE_SELF) + cpu(resource.RUSAGE_CHILDREN) - begin, 2)
+    print(f"{name}: {cost[name]} CPU-s, {int(status_of(os.getpid())['RssAnon'].split()[0]) // 1024} MB own", file=sys.stderr)
 
 
 def cpu(who: int) -> float:
@@ -153,6 +154,8 @@ def main() -> None:
     parser.add_argument("--shard-mb", type=float, default=1.0)
     parser.add_argument("--valid-share", type=float, default=0.1)
     parser.add_argument("--miners", nargs="+", default=["fim"])
+    parser.add_argument("--corpora", nargs="+", default=["small", "large"], choices=["small", "large"])
+    parser.add_argument("--processes", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--stages-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stages_of:
@@ -161,8 +164,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         repositories = options.repositories or copies(options.first * options.times, folder)
-        for name, corpus in (("small", repositories[: options.first]), ("large", repositories)):
-            for processes in (1, 2):
+        corpora = {"small": repositories[: options.first], "large": repositories}
+        for name, corpus in ((name, corpora[name]) for name in options.corpora):
+            for processes in options.processes:
                 path = folder / f"{name}{processes}.yaml"
                 path.write_text(recipe_of(corpus, folder / f"{name}{processes}", options, processes=processes))
                 if processes == 1:

@@ -116,19 +116,27 @@ def test_two_processes_make_the_same_bytes(cut_recipe: Make, expected: Made) -> 
     assert made(cut_recipe(SIZES[1], processes=2)) == expected
 
 
-def killed(recipe: Recipe, stage: str, count: int) -> None:
-    """A build that kills itself, as `kill -9` would, when the result of that stage of the count-th shard is about to get its name."""
+def killed(recipe: Recipe, event: str, pattern: str, count: int) -> None:
+    """A build that kills itself, as `kill -9` would, just before the count-th of Python's audit events of that name and path."""
     left = count
 
-    def look(event: str, arguments: tuple[Any, ...]) -> None:
+    def look(name: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event == "os.rename" and PurePath(os.fspath(arguments[1])).match(f"{WORK}/{stage}-*"):
+        if name == event and PurePath(os.fspath(arguments[event == "os.rename"])).match(pattern):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(look)
     build(recipe)
+
+
+def kill(recipe: Recipe, event: str, pattern: str, count: int = 1) -> None:
+    """Such a build, in a process of its own."""
+    child = multiprocessing.get_context("fork").Process(target=killed, args=(recipe, event, pattern, count))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -139,10 +147,7 @@ def stamps(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize(("stage", "count"), [("clean", 3), ("teach", 5), ("prove", 2)])
 def test_a_build_that_was_killed_goes_on_without_doing_a_shard_again(cut_recipe: Make, expected: Made, stage: str, count: int) -> None:
     recipe = cut_recipe(SIZES[0])
-    child = multiprocessing.get_context("fork").Process(target=killed, args=(recipe, stage, count))
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
+    kill(recipe, "os.rename", f"{WORK}/{stage}-*", count)
     run = open_run(recipe)
     before = stamps(run.folder / WORK)
     assert sum(name.startswith(f"{stage}-") for name in before) == count - 1
@@ -153,6 +158,15 @@ def test_a_build_that_was_killed_goes_on_without_doing_a_shard_again(cut_recipe:
     assert len(after) > len(before)
     assert {name: after[name] for name in before} == before
     assert made(recipe) == expected
+
+
+def test_a_kill_while_the_parts_are_cleared_leaves_a_build_that_is_done(cut_recipe: Make) -> None:
+    recipe = cut_recipe(SIZES[1], miners=["fim"])
+    kill(recipe, "shutil.rmtree", f"{WORK}-old")
+    run = open_run(recipe)
+    assert run.done("build") and (run.folder / f"{WORK}-old").exists()
+    assert not build(recipe).fresh
+    assert sorted(path.name for path in run.folder.iterdir()) == ["data", "manifest.json", "recipe.yaml"]
 
 
 def test_another_recipe_does_not_go_on_where_this_one_was_left(cut_recipe: Make) -> None:

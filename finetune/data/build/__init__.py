@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.base import BaseFolder, read_base
@@ -84,6 +85,7 @@ def open_inputs(recipe: Recipe, base: BaseFolder) -> Opened:
 def _dataset(opened: Opened) -> BuildReport:
     run, report = opened.run, opened.run.data / "report.json"
     if run.done("build") and run.mark("build").get("inputs") == opened.inputs and report.exists():
+        discard(run.folder / WORK)  # what a kill after the last mark has left
         return read_report(report)
     with _named(), run.step("build") as notes:
         notes["inputs"] = opened.inputs
@@ -91,21 +93,21 @@ def _dataset(opened: Opened) -> BuildReport:
             perform_all(job, opened.tools)
             made = write(run, job, opened.tools, opened.dialogues)
         notes |= {"tokenizer_engine": made.engine, "shards": dict(made.shards)}
-        return made
+    discard(run.folder / WORK)
+    return made
 
 
 @contextmanager
 def working(opened: Opened) -> Iterator[Job]:
-    """The job of a build, new or taken up again. One of several shards lies in the run's folder until it has ended well."""
-    folder, kept = opened.run.folder / WORK, False
+    """The job of a build, new or taken up again. One of several shards stays in the run's folder, whatever ends the block."""
+    kept = False
     try:
         job = plan(opened)
         kept = len(job.shards) > 1
         yield job
-        kept = False
     finally:
         if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(opened.run.folder / WORK)
 
 
 def plan(opened: Opened) -> Job:
@@ -119,11 +121,21 @@ def plan(opened: Opened) -> Job:
             job = replace(job, recipe=opened.run.recipe)
             write_job(job)
             return job
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     job = Job(folder, opened.run.recipe, cut(opened.repositories, shard_mb=data.shard_mb))
     write_job(job)
     write_json(known, wanted)
     return job
+
+
+def discard(folder: Path) -> None:
+    """Clears a job. It loses its name first: half of one that is found after a kill would be taken for the whole."""
+    old = folder.with_name(f"{WORK}-old")
+    if old.exists():
+        shutil.rmtree(old)
+    if folder.exists():
+        folder.rename(old)
+        shutil.rmtree(old)
 
 
 @contextmanager

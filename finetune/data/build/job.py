@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 from finetune.data.build.tools import Tools
 from finetune.data.repos import Repository
 from finetune.data.repos.trees import list_tree
+from finetune.files import write_atomic
 from finetune.recipe import Recipe
 
 MEGABYTE = 1_000_000
-_PLAN = "job.pickle"
 
 
 class Shard(NamedTuple):
@@ -104,14 +104,18 @@ def _bytes(repository: Repository) -> int:
 
 def write_job(job: Job) -> None:
     """Puts a job where whoever works on it finds it."""
-    job.folder.mkdir(parents=True, exist_ok=True)
-    dump(job, job.folder / _PLAN)
+    write_atomic(plan_of(job.folder), pickle.dumps(job))
 
 
 def read_job(folder: Path) -> Job:
     """The job in a folder."""
-    job: Job = load(folder / _PLAN)
+    job: Job = load(plan_of(folder))
     return job
+
+
+def plan_of(folder: Path) -> Path:
+    """The file that holds the job of a folder."""
+    return folder / "job.pickle"
 
 
 def dump(value: object, path: Path) -> None:

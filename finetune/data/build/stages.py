@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from finetune.base import read_base
 from finetune.data.build.clean import clean
-from finetune.data.build.job import Job, Shard, Task, read_job, sync
+from finetune.data.build.job import Job, Shard, Task, plan_of, read_job, sync
 from finetune.data.build.join import join
 from finetune.data.build.proof import prove
 from finetune.data.build.settle import settle_all
@@ -86,7 +86,7 @@ def _perform_by(crew: Executor, stage: Stage, job: Job, shards: list[Shard]) -> 
 
 def perform_one(folder: Path, stage: str, number: int | None) -> None:
     """One stage on the shard of this number, if it is not done, for a job in a folder; `number` None: a stage of all shards."""
-    job, tools = _opened(folder)
+    job, tools = _opened(folder, plan_of(folder).stat().st_mtime_ns)
     found = next(each for each in STAGES if each.name == stage)
     shard = None if number is None else job.shards[number]
     if shard in waiting(found, job):
@@ -94,8 +94,8 @@ def perform_one(folder: Path, stage: str, number: int | None) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(folder: Path) -> tuple[Job, Tools]:
-    """A job and the tools for it, once in a process."""
+def _opened(folder: Path, _: int) -> tuple[Job, Tools]:
+    """A job and the tools for it, once in a process for each time that it was planned."""
     job = read_job(folder)
     return job, open_tools(job.recipe, read_base(job.recipe.model))
 
