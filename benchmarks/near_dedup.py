@@ -69,8 +69,9 @@ found = near.nearest_kept(near.Texts(len(order), lambda place: contents[order[pl
 ended = time.process_time()
 keepers = {order[place]: order[keeper] for place, keeper in enumerate(found.keeper.tolist()) if keeper >= 0}
 usage = resource.getrusage(resource.RUSAGE_SELF)
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))  # ru_maxrss knows the parent's
 print(json.dumps({"work": ended - loaded, "start": loaded - start, "process": usage.ru_utime + usage.ru_stime,
-                  "peak_mb": usage.ru_maxrss / 1000, "keepers": keepers}))
+                  "peak_mb": peak / 1000, "keepers": keepers}))
 """
 
 
