@@ -139,8 +139,25 @@ def test_an_astraios_sweep_has_its_seven_methods_with_its_numbers(path: Path) ->
         assert run.adapter == METHODS[run.adapter.kind](), "Astraios's sizes are the defaults"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_launch_config_is_one_that_accelerate_reads(path: Path) -> None:
-    from accelerate.commands.config.config_args import load_config_from_file
+# What each launch file starts: FSDP version, ZeRO stage, several processes as plain DDP, how many, on the CPU.
+LAUNCHES = {
+    "single": (None, None, False, 1, False),
+    "ddp": (None, None, True, 2, False),
+    "fsdp2": (2, None, False, 2, False),
+    "deepspeed_zero2": (None, 2, False, 2, False),
+    "deepspeed_zero3": (None, 3, False, 2, False),
+    "cpu2": (None, None, True, 2, True),
+}
 
-    assert load_config_from_file(str(path)).num_processes >= 1
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_launch_config_is_what_accelerates_launcher_takes_it_for(path: Path) -> None:
+    """T5: the launcher's own reading, before it starts anything."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    words = ["--config_file", str(path), "-m", "finetune", "train", "RECIPE"]
+    found, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    fsdp = found.fsdp_version if found.use_fsdp else None
+    zero = found.zero_stage if found.use_deepspeed else None
+    assert (fsdp, zero, found.multi_gpu, found.num_processes, found.use_cpu) == LAUNCHES[path.stem]
+    assert found.mixed_precision == ("bf16" if found.use_deepspeed else "no"), "the recipe's model.dtype decides"
