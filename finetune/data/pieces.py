@@ -37,7 +37,8 @@ def fim_tokens(family: Family) -> FimTokens:
     if family.fim is None:
         raise DataError(
             f"family {family.name} has no fill-in-the-middle tokens; ask with text alone, "
-            "write data.miners=[{kind: fim, rate: 0}] to train on plain text, or choose a base model that has them"
+            "write data.miners=[{kind: fim, rate: 0}] to train on plain text, model.add_fim_tokens=true to add some, "
+            "or choose a base model that has them"
         )
     return family.fim
 

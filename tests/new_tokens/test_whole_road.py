@@ -17,7 +17,7 @@ from finetune.data.render import Encoder, encode_prompt
 from finetune.data.store import read_rows
 from finetune.evaluate import evaluate
 from finetune.export import export
-from finetune.generate import open_completer
+from finetune.generate import BatchCompleter, open_completer
 from finetune.methods import load_adapter
 from finetune.model import load_model
 from finetune.quiet import known_warnings_off
@@ -119,6 +119,36 @@ def test_every_weight_of_a_full_training_can_be_trained_instead(untied: Path, re
     assert figures.kl < 1e-9 and figures.effect > 1e-3
     weights = (run.export / "merged" / "config.json").read_text()
     assert json.loads(weights)["vocab_size"] == 261
+
+
+@pytest.mark.slow
+def test_two_runs_and_the_base_answer_in_one_batch_each_with_its_own_rows(
+    tied: Path, repository: Path, recipe_on: Callable[..., Recipe]
+) -> None:
+    recipes = [recipe_on(tied, *more, name=name, repository=repository) for name, more in (("one", ()), ("two", ("seed=7",)))]
+    runs = [trained(recipe) for recipe in recipes]
+    prompts = [FimPrompt("def area(r):\n    return ", "\n"), FimPrompt("x = ", "")]
+    nats = costs(open_completer(runs), prompts)
+    for number, run in enumerate(runs):
+        for (base, own), row in zip(costs(open_completer([run]), prompts), nats, strict=True):
+            assert (row[0], row[1 + number]) == pytest.approx((base, own), rel=1e-4)
+    assert all(len({round(each, 2) for each in row}) == 3 for row in nats)
+
+
+def costs(completer: BatchCompleter, prompts: list[FimPrompt]) -> list[list[float]]:
+    """What a continuation costs each arm, for each prompt."""
+    truths = ["3.14 * r"] * len(prompts)
+    found = dict(completer.fill(prompts, truths, Sampling(max_new_tokens=2)))
+    return [[*found[number].nats] for number in range(len(prompts))]
+
+
+@pytest.mark.slow
+def test_dora_carries_rows_too(untied: Path, repository: Path, recipe_on: Callable[..., Recipe]) -> None:
+    recipe = recipe_on(untied, "adapter={kind: lora, r: 4, dora: true}", repository=repository)
+    run = trained(recipe)
+    (figures,) = export(recipe)
+    assert figures.kl < 1e-9 and figures.greedy_equal == figures.greedy_prompts
+    assert evaluate(recipe).notes and run.done("evaluate")
 
 
 @pytest.mark.slow

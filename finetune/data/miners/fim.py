@@ -72,7 +72,7 @@ def require_fim(bench: Bench, found: str, cure: str) -> None:
     if family.fim is None:
         raise DataError(
             f"data.miners: {found}, but family {family.name} has no fill-in-the-middle tokens; "
-            f"write {cure} for plain text, or choose a base model that has them"
+            f"write {cure} for plain text, model.add_fim_tokens=true to add some, or choose a base model that has them"
         )
 
 
