@@ -8,14 +8,14 @@ import re
 FOREIGN_FOLDER = re.compile(
     r"(?:^|/)(?:node_modules|bower_components|jspm_packages|vendor(?:ed|s)?|_vendor(?:ed)?|third[-_]?party|3rd[-_]?party|externals?|extern"
     r"|Godeps|Pods|Carthage/(?:Build|Checkouts)|site-packages|dist-packages|gems|vendor/bundle|\.bundle|\.yarn/(?:releases|plugins|sdks)"
-    r"|\.venv|virtualenv|\.tox|\.nox|\.eggs|__pypackages__|\.gradle|\.mvn/wrapper|gradle/wrapper|\.cargo/registry|bundled[-_]deps)/",
+    r"|\.venv|virtualenv|\.tox|\.nox|\.eggs|__pypackages__|\.gradle|\.mvn/wrapper|gradle/wrapper|\.cargo/registry|bundled[-_]deps)/|^(?:deps|dependencies)/",
     re.IGNORECASE,
 )
 FOREIGN_FILE = re.compile(
     r"(?:^|/)(?:jquery(?:[-.]\d[\w.]*|[-.](?:ui|slim|migrate)[\w.-]*)?|bootstrap(?:\.bundle)?|angular|react(?:-dom)?|vue|d3(?:\.v\d+)?|lodash|underscore"
     r"|backbone|moment|modernizr[\w.-]*|prototype|require|ember|normalize|font-awesome|html5shiv|respond)(?:[.-]\d[\w.-]*)?(?:[.-]min|\.slim)*\.(?:js|css)$"
     r"|(?:^|/)(?:gradlew(?:\.bat)?|mvnw(?:\.cmd)?|config\.(?:guess|sub)|install-sh|ltmain\.sh|missing|depcomp|versioneer\.py|ez_setup\.py"
-    r"|get-pip\.py|aclocal\.m4|libtool\.m4|catch\.hpp|gtest(?:-all)?\.(?:h|cc)|sqlite3\.[ch]|stb_\w+\.h|miniz\.[ch])$"
+    r"|get-pip\.py|cpplint\.py|erlang\.mk|aclocal\.m4|libtool\.m4|lt(?:options|sugar|version|~obsolete)\.m4|catch\.hpp|gtest(?:-all)?\.(?:h|cc)|sqlite3\.[ch]|stb_\w+\.h|miniz\.[ch])$"
 )
 
 GENERATED_NAME = re.compile(
