@@ -46,8 +46,9 @@ transformers-4: setup
 	  $(BIN)/pip install --quiet --no-deps --target "$(V4).partial" $(V4_PACKAGES) && rm -rf "$(V4)" && mv "$(V4).partial" "$(V4)"; } || \
 	  echo "transformers 4.57.6 can not be installed here: its test is left out"
 
+# A process a core, each with one thread: most of what a test does runs on one core.
 test: check transformers-4
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" -n logical --maxprocesses 4 --dist loadgroup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

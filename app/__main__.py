@@ -43,7 +43,7 @@ def serve(options: argparse.Namespace) -> None:
     runs = [load_run(Path(folder)) for folder in options.runs]
     for run in runs:
         run.require("train", error=EvaluateError)
-    port = free_port(options.host, options.port)
+    free_port(options.host, options.port)  # refused before anything is loaded
     base = read_base(runs[0].recipe.model)
     # Only now: gradio and torch take seconds, a mistyped folder should not.
     from finetune.generate import arms_of, check_runs, open_completer
@@ -62,7 +62,8 @@ def serve(options: argparse.Namespace) -> None:
         longest=longest_answer(base),
         ballots=ballots_of(runs),
     )
-    url = ui.open_page(page, host=options.host, port=port, auth=auth)
+    # Looked for again: seconds have passed, and who did not ask for a port gets one that is still free.
+    url = ui.open_page(page, host=options.host, port=free_port(options.host, options.port), auth=auth)
     try:
         _say(f"the playground is at {url}  (Ctrl+C ends it)\n{reach(options.host, auth)}\nloading {base.name} ...")
         pending.give(open_completer(runs))
@@ -112,7 +113,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def free_port(host: str, port: int | None) -> int:
-    """The port that was asked for, or the first free one; found before the model is loaded, which can take minutes."""
+    """The port that was asked for, or the first free one. Raises FinetuneError with what to write when there is none."""
     if port is not None and not 0 < port <= _HIGHEST_PORT:
         raise FinetuneError(f"--port {port}: no port has this number; write another --port, 1 to {_HIGHEST_PORT}, or leave it out")
     for candidate in _PORTS if port is None else (port,):

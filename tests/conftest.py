@@ -24,8 +24,16 @@ settings.load_profile("steady")
 os.environ |= dict.fromkeys(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"], "2026-01-01T00:00:00Z")
 
 SENTINELS = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<repo_name>", "<file_sep>"]
+SHARING = {"app", "evaluate", "export", "new_tokens"}
 Commit = tuple[str, Mapping[str, str | bytes | None]]
 MakeRepository = Callable[[Sequence[Commit]], Path]
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Of several processes, one runs all tests of a file, or of a folder whose files share a costly fixture."""
+    for item in items:
+        folder = item.path.parent
+        item.add_marker(pytest.mark.xdist_group(str(folder if folder.name in SHARING else item.path)))
 
 
 def write_byte_tokenizer(folder: Path, specials: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -33,13 +34,12 @@ Serve = Callable[..., str]
 def serve() -> Iterator[Serve]:
     """Serves a page on a free port of this machine and gives its address."""
     from app import ui
-    from app.__main__ import free_port
 
     pages = []
 
     def start(completer: Completer, *, auth: tuple[str, str] | None = None, **options: Any) -> str:
         pages.append(ui.playground(completer, title="base demo against runs/demo (lora)", **options))
-        return ui.open_page(pages[-1], host="127.0.0.1", port=free_port("127.0.0.1", None), auth=auth)
+        return ui.open_page(pages[-1], host="127.0.0.1", port=unused_port(), auth=auth)
 
     yield start
     for page in pages:
@@ -78,6 +78,12 @@ def tab(browser: Browser, serve: Serve) -> Iterator[Page]:
     yield page
     context.close()
     assert faults == []
+
+
+def unused_port() -> int:
+    """One that the system hands out, so that no other process that looks for the playground's first free port takes it meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def is_local(url: str) -> bool:
