@@ -49,6 +49,13 @@ def test_pissa_is_refused_with_the_reason(tiny_base: Path) -> None:
     assert "adapter=pissa: it changes the weights of the base" in faults(tiny_base, "adapter=pissa")
 
 
+@pytest.mark.parametrize("kind", [kind for kind, method in METHODS if method.refused])
+def test_a_method_that_is_not_sound_is_refused_with_its_reason_and_with_one_that_is(tiny_base: Path, kind: str) -> None:
+    said = faults(tiny_base, f"adapter={kind}")
+    assert said == f"adapter={kind}: {METHODS[kind].refused}"
+    assert not METHODS[said.rpartition("; write adapter=")[2]].refused
+
+
 @pytest.mark.parametrize("kind", [kind for kind, method in METHODS if not method.refused])
 def test_merging_what_can_not_be_merged_is_refused(tiny_base: Path, kind: str) -> None:
     method = METHODS[kind]

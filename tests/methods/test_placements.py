@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPTBigCodeConfig, PreTrainedModel, Qwen2Config, Starcoder2Config
+from transformers import AutoModelForCausalLM, GPT2Config, GPTBigCodeConfig, PreTrainedModel, Qwen2Config, Starcoder2Config
 
 from finetune.errors import ModelError
 from finetune.families import FAMILIES, plain_family
@@ -121,6 +121,19 @@ def test_places_on_qwen_are_those_of_its_gated_feed_forward() -> None:
 def test_a_place_that_the_model_lacks_is_named(method: Method, option: str) -> None:
     with pytest.raises(ModelError, match=rf"adapter\.{option}: this starcoder2 model has no linear layer called \w+; its blocks have c_fc"):
         method(on_meta(STARCODER2_3B), FAMILY["starcoder2"])
+
+
+@pytest.mark.parametrize("option", ["c3a block_size", "road group_size"])
+def test_a_size_that_does_not_divide_those_of_the_layers_is_named(option: str) -> None:
+    kind, name = option.split()
+    with pytest.raises(ModelError, match=rf"adapter={kind}: .+; write another option, or adapter=lora"):
+        METHODS[kind].model_validate({name: 48})(on_meta(STARCODER2_3B), FAMILY["starcoder2"])
+
+
+def test_a_method_that_knows_no_transposed_weights_is_refused_on_them() -> None:
+    shape = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_inner": 128, "vocab_size": 320, "bos_token_id": 0, "eos_token_id": 0}
+    with pytest.raises(ModelError, match=r"adapter=hira: this gpt2 model keeps its weights as inputs x outputs; write adapter=lora"):
+        METHODS["hira"]()(on_meta(GPT2Config(**shape)), plain_family("<|endoftext|>"))
 
 
 def test_a_family_without_places_asks_for_them() -> None:
