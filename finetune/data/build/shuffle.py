@@ -19,7 +19,7 @@ _PLACE = np.dtype([("order", np.uint64), ("list", np.uint32), ("number", np.uint
 
 
 class Shuffle:
-    """Where each sample lies: 20 bytes a sample, and while a side is written 28."""
+    """Where each sample lies: 20 bytes a sample, and of a side that is put in order 48."""
 
     def __init__(self) -> None:
         self._lists: list[Path] = []
@@ -35,8 +35,8 @@ class Shuffle:
         self._lists.append(path)
 
     def rows(self, side: Side, table: TableWriter[SampleRow], *, row_length: int | None, pad_id: int) -> Iterator[PackedRow]:
-        """The rows of a side; their samples are put into the table. `row_length` None: each sample has a row of its own."""
-        found = np.concatenate(self._found[side])
+        """The rows of a side, once; their samples are put into the table. `row_length` None: each sample has a row of its own."""
+        found = np.concatenate(self._found.pop(side))
         found = found[np.argsort(found["order"], kind="stable")]
         members = ([index] for index in range(len(found))) if row_length is None else rows_of(found["tokens"], row_length=row_length)
         with self._opened() as lists:
