@@ -125,7 +125,36 @@ def answers(completer: BatchCompleter) -> dict[str, Any]:
         for name, rounds in measured.items()
     }
     faster = {name: times(measured["batch"], rounds) for name, rounds in measured.items() if name != "batch"}
-    return {"prompts": len(asked), "rounds": ROUNDS, "tokens_per_second": per_second, "batch_is_times": faster}
+    found = {"prompts": len(asked), "rounds": ROUNDS, "tokens_per_second": per_second, "batch_is_times": faster}
+    return found | {"if_the_second_row_cost_nothing_but_its_prompt": limit(completer, asked)}
+
+
+def limit(completer: BatchCompleter, asked: list[FimPrompt]) -> dict[str, float]:
+    """How many times the speed of one at a time a batch had whose further rows cost nothing once the prompts are read, which is
+    arithmetic that each row needs: CPU seconds for the prompts, for a token of a row alone, and that limit."""
+    ids = [encode_prompt(prompt, completer.encoder) for prompt in asked]
+    steps = [[answer.tokens + answer.stopped - 1 for answer in last] for last in (done(completer, prompt) for prompt in asked)]
+    reading, said = [], []
+    for _ in range(ROUNDS):
+        reading.append(cpu_of(lambda: [completer._read([each], [arm]) for each in ids for arm in completer.arms]))
+        said.append(cpu_of(lambda: [done(completer, prompt, [arm]) for prompt in asked for arm in completer.arms]))
+    alone = sum(map(sum, steps))
+    read_s, token_s = min(reading), (min(said) - min(reading)) / alone
+    most = min(said) / (read_s + token_s * sum(map(max, steps)))
+    return {"prompts_s": round(read_s, 3), "token_s": round(token_s, 5), "batch_is_times": round(most, 2)}
+
+
+def done(completer: BatchCompleter, prompt: FimPrompt, arms: Any = None) -> Any:
+    """The finished answers."""
+    (*_, last) = completer.stream(prompt, GREEDY, arms=arms)
+    return last
+
+
+def cpu_of(way: Callable[[], object]) -> float:
+    """CPU seconds."""
+    before = time.process_time()
+    way()
+    return time.process_time() - before
 
 
 def times(batch: list[tuple[float, float]], other: list[tuple[float, float]]) -> dict[str, float]:
@@ -135,8 +164,7 @@ def times(batch: list[tuple[float, float]], other: list[tuple[float, float]]) ->
 
 
 def tokens(completer: BatchCompleter, prompt: FimPrompt, arms: Any) -> int:
-    (*_, last) = completer.stream(prompt, GREEDY, arms=arms)
-    return sum(answer.tokens + answer.stopped for answer in last)
+    return sum(answer.tokens + answer.stopped for answer in done(completer, prompt, arms))
 
 
 def generated(completer: BatchCompleter, asked: list[FimPrompt]) -> int:

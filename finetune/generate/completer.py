@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from finetune.data.render import Encoder, encode_prompt
 from finetune.errors import EvaluateError
 from finetune.generate.choose import Draw, chances, choose
-from finetune.generate.few_rows import few_row_forwards
+from finetune.generate.few_rows import few_row_forwards, packs_few_rows
 from finetune.generate.lanes import Lanes
 from finetune.generate.rows import Engine
 from finetune.generate.sharing import BASE_ADAPTER, sharing_of
@@ -63,7 +63,8 @@ class BatchCompleter:
         assert BASE not in adapters
         alone, modules = _alone(model, adapters), (*model.modules(),)
         sharing = sharing_of(model, modules, [name for name in adapters.values() if name not in alone])
-        self._engine = Engine(model, modules, encoder.pad_id, alone, sharing, few_row_forwards(modules), Lock())
+        few = few_row_forwards(modules) if packs_few_rows() else ()
+        self._engine = Engine(model, modules, encoder.pad_id, alone, sharing, few, Lock())
         self._adapters = {BASE: BASE_ADAPTER, **adapters}
         self.encoder = encoder
         self._names = {encoder.token(sentinel): sentinel for sentinel in encoder.family.sentinels}

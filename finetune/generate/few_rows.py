@@ -1,14 +1,15 @@
 """Linear layers on a few rows at once, as fast on a CPU as on one.
 
-One row times a weight is a matrix times a vector, which reads the weight once. For two to four rows MKL packs the weight as for a
-large product first: twice the time, measured on the demo base's layers (docs/benchmarks/playground.md). With the weight on the left
-it does not. From eight rows on the usual order is the faster one.
+One row times a weight is a matrix times a vector, which reads the weight once. For two to four rows MKL, on a processor of AMD's, packs
+the weight as for a large product first: twice the time, measured on the demo base's layers (docs/benchmarks/playground.md). With the
+weight on the left it does not. From eight rows on, and for any number on a processor of Intel's, the usual order is the faster one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +17,18 @@ if TYPE_CHECKING:
     from torch.nn import Linear, Module
 
 FEW = range(2, 5)  # rows
+CPUINFO = Path("/proc/cpuinfo")
 
 # What stands in for the `forward` of a layer, by the layer's own attributes.
 Forwards = Sequence[tuple[dict[str, object], Callable[..., object]]]
+
+
+def packs_few_rows() -> bool:
+    """Whether this machine is one where the usual order was found slow. By its name, not by a stopwatch: the last bits of a sum
+    depend on the order, and one machine is to give the same answers every day."""
+    import torch
+
+    return torch.backends.mkl.is_available() and CPUINFO.is_file() and "AuthenticAMD" in CPUINFO.read_text(encoding="utf-8")
 
 
 def few_row_forwards(modules: Sequence[Module]) -> Forwards:

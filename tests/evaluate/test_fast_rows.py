@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from finetune.data.render import Encoder
-from finetune.generate import BatchCompleter
+from finetune.generate import BatchCompleter, few_rows
 from finetune.generate.few_rows import FEW, few_row_forwards, swapped
 from finetune.generate.room import RoomyLayer, give_room
 from finetune.generate.sharing import Stretch, sharing_of, stretches
@@ -143,11 +144,17 @@ def test_a_cache_with_room_holds_what_a_growing_one_holds() -> None:
         assert roomy.get_seq_length() == plain.get_seq_length() == 6 + step
 
 
-def test_more_rows_than_few_say_what_each_says_alone(attach: Any, encoder: Encoder) -> None:
-    """Three prompts of two arms are beyond few rows until some have ended: both orders of the product in one answer."""
+@pytest.mark.parametrize("vendor", ["AuthenticAMD", "GenuineIntel"])
+def test_more_rows_than_few_say_what_each_says_alone(
+    attach: Any, encoder: Encoder, vendor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three prompts of two arms are beyond few rows until some have ended: on AMD both orders of the product in one answer."""
+    monkeypatch.setattr(few_rows, "CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
     completer = BatchCompleter(attach(), encoder, {"tuned": "default"}, context_length=512)
     prompts = [FimPrompt("def f(x):\n", "\n"), FimPrompt("import os\n", "x = 1\n"), FimPrompt("class B:\n    ", "")]
     assert 2 * len(prompts) not in FEW
+    assert bool(completer._engine.few) == (vendor == "AuthenticAMD")
     sampling = Sampling(max_new_tokens=20)
     together = completer.complete(prompts, sampling)
     for prompt, answers in zip(prompts, together, strict=True):
