@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import kill
 from village import make_village, write_dialogues
 from watching import content
 
@@ -114,29 +111,6 @@ def test_nor_where_near_copies_stay(cut_recipe: Make) -> None:
 
 def test_two_processes_make_the_same_bytes(cut_recipe: Make, expected: Made) -> None:
     assert made(cut_recipe(SIZES[1], processes=2)) == expected
-
-
-def killed(recipe: Recipe, event: str, pattern: str, count: int) -> None:
-    """A build that kills itself, as `kill -9` would, just before the count-th of Python's audit events of that name and path."""
-    left = count
-
-    def look(name: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal left
-        if name == event and PurePath(os.fspath(arguments[event == "os.rename"])).match(pattern):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(look)
-    build(recipe)
-
-
-def kill(recipe: Recipe, event: str, pattern: str, count: int = 1) -> None:
-    """Such a build, in a process of its own."""
-    child = multiprocessing.get_context("fork").Process(target=killed, args=(recipe, event, pattern, count))
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
 
 
 def stamps(folder: Path) -> dict[str, int]:
