@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
+
+# A job in the background of a shell starts with Ctrl+C ignored; what the tests start, and interrupt, must not be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is drawn for a sample hangs on the id of its commit, and that on its date: the repositories made here are the same ones in every run.
 os.environ |= dict.fromkeys(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"], "2026-01-01T00:00:00Z")
