@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -111,6 +113,21 @@ def test_nor_where_near_copies_stay(cut_recipe: Make) -> None:
 
 def test_two_processes_make_the_same_bytes(cut_recipe: Make, expected: Made) -> None:
     assert made(cut_recipe(SIZES[1], processes=2)) == expected
+
+
+class Terminal(io.StringIO):
+    """Standard error as somebody looks at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("shard_mb", [SIZES[1], WHOLE])
+def test_one_bar_at_a_time_is_shown(cut_recipe: Make, monkeypatch: pytest.MonkeyPatch, shard_mb: float) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    build(cut_recipe(shard_mb, miners=["fim"]))
+    shown = {label for label in ("reading", "files", "clean", "teach") if label in terminal.getvalue()}
+    assert shown == ({"reading", "files"} if shard_mb == WHOLE else {"clean", "teach"})
 
 
 def stamps(folder: Path) -> dict[str, int]:

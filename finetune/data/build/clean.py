@@ -15,7 +15,6 @@ from finetune.data.repos import read_files
 from finetune.data.split import open_split
 from finetune.data.spool import Spool, write_spool
 from finetune.data.tally import Tally
-from finetune.progress import track
 from finetune.records import SourceFile
 
 FILES, TALLY, SPLIT = "files", "tally.pickle", "split.pickle"
@@ -34,7 +33,7 @@ def clean(task: Task) -> None:
     by, repositories = recipe.data.split, task.own.repositories
     split = open_split(repositories, by=by.by, date=by.date, valid_share=recipe.data.valid_share, seed=recipe.seed)
     read = chain.from_iterable(
-        read_files(repository, tally, selection=task.tools.selection) for repository in track(repositories, label="reading")
+        read_files(repository, tally, selection=task.tools.selection) for repository in task.track(repositories, label="reading")
     )
     facts, names = [], []
     with write_spool(task.folder / FILES, SourceFile) as written:

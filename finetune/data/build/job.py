@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from finetune.data.build.tools import Tools
 from finetune.data.repos import Repository
 from finetune.data.repos.trees import list_tree
 from finetune.files import write_atomic
+from finetune.progress import track
 from finetune.recipe import Recipe
 
 MEGABYTE = 1_000_000
+T = TypeVar("T")
 
 
 class Shard(NamedTuple):
@@ -61,17 +63,22 @@ class Job:
 
 
 class Task(NamedTuple):
-    """One stage's work on a shard, or on all of them (`shard` None); its result goes into `folder`."""
+    """One stage's work on a shard, or on all of them (`shard` None); its result goes into `folder`. `alone`: nothing else shows a bar."""
 
     job: Job
     tools: Tools
     folder: Path
     shard: Shard | None = None
+    alone: bool = False
 
     @property
     def own(self) -> Shard:
         assert self.shard is not None, "a stage of shards"
         return self.shard
+
+    def track(self, items: Iterable[T], *, label: str) -> Iterator[T]:
+        """The items, with a bar where no other is shown."""
+        return track(items, label=label) if self.alone else iter(items)
 
     def before(self, stage: str) -> Path:
         """What an earlier stage has made of the same shard."""

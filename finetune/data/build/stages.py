@@ -49,10 +49,13 @@ def waiting(stage: Stage, job: Job) -> list[Shard | None]:
     return [shard for shard in shards if not job.place(stage.name, shard).exists()]
 
 
-def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None) -> None:
-    """One stage on one shard. Its folder has its name when it is whole and on the disk; a kill before leaves it to be done."""
+def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None, *, alone: bool = False) -> None:
+    """One stage on one shard, with a bar if it is `alone` on the terminal.
+
+    Its folder has its name when it is whole and on the disk; a kill before leaves it to be done.
+    """
     with staged_folder(job.place(stage.name, shard)) as folder:
-        stage.work(Task(job, tools, folder, shard))
+        stage.work(Task(job, tools, folder, shard, alone))
         if len(job.shards) > 1:  # of a single one nothing is taken up again
             sync(folder)
 
@@ -62,8 +65,11 @@ def perform_all(job: Job, tools: Tools) -> None:
     with _crew(job.recipe.data.processes) as crew:
         for stage in STAGES:
             left = waiting(stage, job)
-            if crew is None or len(left) < 2:
-                for shard in left if len(left) < 2 else track(left, label=stage.name, total=len(left)):
+            if len(left) < 2:
+                for shard in left:
+                    perform(stage, job, tools, shard, alone=True)
+            elif crew is None:
+                for shard in track(left, label=stage.name, total=len(left)):
                     perform(stage, job, tools, shard)
             else:
                 _perform_by(crew, stage, job, [shard for shard in left if shard is not None])

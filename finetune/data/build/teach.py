@@ -27,7 +27,6 @@ from finetune.data.miners import Bench
 from finetune.data.split import Split
 from finetune.data.spool import write_spool
 from finetune.data.tally import Tally
-from finetune.progress import track
 from finetune.records import Change, Item, SourceFile
 
 Source: TypeAlias = Literal["files", "history"]
@@ -136,7 +135,7 @@ def _try(items: Iterable[Item], source: Source, task: Task, bench: Bench) -> Ite
     with ExitStack() as stack:
         log = stack.enter_context(write_spool(task.folder / tried_of(source), Tried))
         samples = stack.enter_context(SampleWriter(task.folder / samples_of(source), wide=wide(bench.encoder.vocabulary_size)))
-        for tried in try_out(track(items, label=source), miners, bench, learn=data.learn) if miners else ():
+        for tried in try_out(task.track(items, label=source), miners, bench, learn=data.learn) if miners else ():
             log.append(tried._replace(items=(), encoded=()))
             fits = (event for event in tried.events if isinstance(event, Fit))
             for fit, encoded in zip(fits, tried.encoded, strict=True):
