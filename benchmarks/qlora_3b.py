@@ -70,12 +70,12 @@ def main() -> None:
         print(json.dumps(measured(run.folder, seconds=time.monotonic() - started, row_length=options.rows)))
 
 
-def write_base(folder: Path, tokenizer: Path | None) -> None:
+def write_base(folder: Path, tokenizer: Path | None, *, layers: int = LAYERS) -> None:
     """A base model folder of random bf16 weights, a shard for each block, so that no more than one block is ever held."""
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     index: dict[str, str] = {}
-    for name, tensors in _shards():
+    for name, tensors in _shards(layers):
         save_file(tensors, folder / name, metadata={"format": "pt"})
         index |= dict.fromkeys(tensors, name)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
@@ -84,7 +84,7 @@ def write_base(folder: Path, tokenizer: Path | None) -> None:
     else:
         (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": FAMILIES[0].end}))
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": layers}))
 
 
 def prepare(base: Path, runs: Path, *, row_length: int, overrides: tuple[str, ...]) -> Recipe:
@@ -139,11 +139,11 @@ def _row(seed: int, row_length: int, end: int) -> PackedRow:
     return PackedRow(ids, [IGNORED if not position else token for token, position in zip(ids, positions, strict=True)], positions)
 
 
-def _shards() -> Iterator[Shard]:
+def _shards(layers: int) -> Iterator[Shard]:
     yield "model-embedding.safetensors", {"model.embed_tokens.weight": _normal(VOCABULARY, HIDDEN), **_norm("model.norm")}
     kv = KV_HEADS * HIDDEN // HEADS
     linear = {"q_proj": (HIDDEN, HIDDEN), "k_proj": (kv, HIDDEN), "v_proj": (kv, HIDDEN), "o_proj": (HIDDEN, HIDDEN)}
-    for number in range(LAYERS):
+    for number in range(layers):
         block = f"model.layers.{number}"
         tensors = {**_norm(f"{block}.input_layernorm"), **_norm(f"{block}.post_attention_layernorm")}
         for name, shape in linear.items():
