@@ -15,7 +15,9 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(["errors", "records", "registry", "files", "hashing", "lock"], 0),
     **dict.fromkeys(["data", "families", "progress", "methods", "metrics", "tasks", "exporters", "statistics", "quiet"], 1),
     **dict.fromkeys(["recipe"], 2),
-    **dict.fromkeys(["base", "run", "model", "plan", "preflight", "generate", "merge", "cards", "doctor", "plots", "check", "new_tokens", "kernels"], 3),
+    **dict.fromkeys(
+        ["base", "run", "model", "plan", "preflight", "generate", "merge", "cards", "doctor", "plots", "check", "new_tokens", "kernels"], 3
+    ),
     **dict.fromkeys(["deploy", "data.measures"], 3),
     **dict.fromkeys(["data.build", "data.show", "data.why", "train", "evaluate", "compare", "export", "serve"], 4),
     **dict.fromkeys(["sweep"], 5),
