@@ -151,6 +151,13 @@ def test_a_build_that_was_killed_goes_on_without_doing_a_shard_again(cut_recipe:
     assert made(recipe) == expected
 
 
+def test_a_kill_while_the_dataset_is_written_leaves_nothing_that_is_written_twice(cut_recipe: Make, expected: Made) -> None:
+    recipe = cut_recipe(SIZES[1])
+    kill(recipe, "os.rename", "made/data")
+    assert not open_run(recipe).data.exists()
+    assert made(recipe) == expected
+
+
 def test_a_kill_while_the_parts_are_cleared_leaves_a_build_that_is_done(cut_recipe: Make) -> None:
     recipe = cut_recipe(SIZES[1], miners=["fim"])
     kill(recipe, "shutil.rmtree", f"{WORK}-old")

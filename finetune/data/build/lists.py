@@ -25,7 +25,7 @@ from finetune.data.store import open_lines, write_heldout, write_lines
 from finetune.data.tables import DECISIONS, Row, open_table
 from finetune.data.tally import Decision, Redaction
 
-_REFUSED, _PARTS = "refused.jsonl", "refused"
+_REFUSED, _PARTS = "refused.jsonl", "refused"  # the parts go before the dataset is whole, and with it after a kill
 
 
 def write_accounts(job: Job, proof: Proof, folder: Path, totals: Totals, shuffle: Shuffle) -> None:
@@ -33,7 +33,7 @@ def write_accounts(job: Job, proof: Proof, folder: Path, totals: Totals, shuffle
     with (
         open_table(Row, folder / DECISIONS) as table,
         open_lines(folder / "decisions.jsonl") as write,
-        _Refused(job.folder / _PARTS) as refused,
+        _Refused(folder / _PARTS) as refused,
     ):
         for source in SOURCES:
             for shard, found in _ledgers(job, source, proof):
@@ -58,7 +58,7 @@ def write_lists(job: Job, proof: Proof, lines: Books, folder: Path) -> None:
         write_heldout((files[number] for number in joined.held.tolist()), folder / "heldout.jsonl")
     write_lines(_clusters(job), folder / "clusters.jsonl")
     write_lines(_redactions(job, proof, lines), folder / "redactions.jsonl")
-    with _Refused(job.folder / _PARTS) as refused:
+    with _Refused(folder / _PARTS) as refused:
         refused.add(lines)
     refused.join(folder / _REFUSED, [{"miner": Jsonl.kind} | _decision_line(each) for each in lines.tally.decisions])
 
@@ -116,12 +116,13 @@ class _Refused:
                 print(json.dumps({"miner": miner} | _decision_line(each), ensure_ascii=False), file=self._files[miner])
 
     def join(self, path: Path, last: list[dict[str, Any]]) -> None:
-        """All of them by miner, and some after them."""
+        """All of them by miner, and some after them; the parts go."""
         with path.open("w", encoding="utf-8") as whole:
             for part in sorted(self._folder.iterdir()):
                 with part.open(encoding="utf-8") as file:
                     shutil.copyfileobj(file, whole)
             whole.writelines(json.dumps(each, ensure_ascii=False) + "\n" for each in last)
+        shutil.rmtree(self._folder)
 
 
 def _line_of(row: Row) -> dict[str, Any]:
