@@ -151,6 +151,12 @@ def test_the_boundary_knows_short_texts_by_content():
     assert Boundary([], threshold=0.7).nearest(" ".join(WORDS)) is None
 
 
+@pytest.mark.parametrize("text", ["x = 1", " ".join(WORDS)])
+def test_the_boundary_finds_every_held_out_text_that_is_the_same(text):
+    boundary = Boundary([text, "y = 2", text], threshold=0.7)
+    assert boundary.all_near(text) == [(0, 1.0), (2, 1.0)]
+
+
 @given(st.lists(st.integers(0, 9), max_size=30))
 def test_a_set_has_each_run_once(values):
     assert distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))

@@ -34,7 +34,7 @@ from finetune.run import Run, open_run
 
 __all__ = ["BuildReport", "build", "table"]
 
-FORMAT = 7  # raised when the same commits and recipe would give other rows
+FORMAT = 8  # raised when the same commits and recipe would give other rows
 WORK = f"{STAGED}build"
 _INPUTS = "inputs.json"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}

@@ -35,7 +35,7 @@ class Boundary:
     def __init__(self, texts: Iterable[str], *, threshold: float) -> None:
         self._threshold = threshold
         self._read = 0
-        self._same: dict[bytes, int] = {}
+        self._same: dict[bytes, list[int]] = {}
         sets = [self._set_of(number, text) for number, text in enumerate(texts)]
         self._sizes = np.array([len(each) for each in sets], dtype=np.int64)
         values = np.concatenate([np.empty(0, dtype=np.uint64), *sets])
@@ -58,12 +58,11 @@ class Boundary:
     def all_near(self, text: str) -> list[Match]:
         """Every held-out text that is this one or a near-duplicate of it."""
         content = _bytes(text)
-        same = self._same.get(_digest(content))
-        matches = [] if same is None else [Match(same, 1.0)]
+        matches = {number: Match(number, 1.0) for number in self._same.get(_digest(content), [])}
         own = self._runs(content)
         if len(own) and np.count_nonzero(self._occurs[own >> self._shift]) >= self._threshold * len(own):
-            matches += [match for match in self._compared(own) if match.number != same]
-        return matches
+            matches = {match.number: match for match in self._compared(own)} | matches
+        return [*matches.values()]
 
     def _compared(self, own: Hashes) -> list[Match]:
         begins = np.searchsorted(self._values, own, side="left")
@@ -77,7 +76,7 @@ class Boundary:
 
     def _set_of(self, number: int, text: str) -> Hashes:
         content = _bytes(text)
-        self._same.setdefault(_digest(content), number)
+        self._same.setdefault(_digest(content), []).append(number)
         return self._runs(content)
 
     def _runs(self, content: bytes) -> Hashes:
