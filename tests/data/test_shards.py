@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from killed import kill
+from office import commit, git
+from small_files import modules
 from village import make_village, write_dialogues
 from watching import content
 
@@ -191,3 +193,21 @@ def test_datatrove_spreads_the_same_work(cut_recipe: Make, expected: Made) -> No
         while last := getattr(last, "depends", None):
             chain.append(last)
         assert [each.world_size for each in reversed(chain)] == [2, 1, 2, 1, 2, 1]
+
+
+def test_a_cluster_builds_the_commits_that_were_there_when_it_was_set_to_work(cut_recipe: Make, tmp_path: Path) -> None:
+    from datatrove.executor import LocalPipelineExecutor
+
+    from finetune.data.build.cluster import spread
+
+    homes = [tmp_path / name for name in ("one", "other")]
+    for home in homes:
+        home.mkdir()
+        git(home, "init", "-q", "-b", "main")
+        commit(home, "Add everything there is", modules(home.name, 6))
+    recipe = cut_recipe(SIZES[0], repositories=[str(home) for home in homes], miners=["fim"])
+    chain = spread(recipe, partial(LocalPipelineExecutor, workers=1), tasks=1)
+    expected = [each.commit for each in open_repositories(recipe.data.repositories, "HEAD")]
+    commit(homes[0], "Add more", modules("more", 2))
+    chain.run()
+    assert [each.commit for each in read_report(open_run(recipe).data / "report.json").repositories] == expected

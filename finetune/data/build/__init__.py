@@ -12,7 +12,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +27,9 @@ from finetune.data.build.write import write
 from finetune.data.dialogues import Dialogues
 from finetune.data.report import BuildReport, read_report, table
 from finetune.data.repos import Repository, open_repositories
-from finetune.errors import DataError
+from finetune.errors import DataError, FinetuneError
 from finetune.files import STAGED, write_json
+from finetune.lock import hold
 from finetune.recipe import Recipe
 from finetune.run import Run, open_run
 
@@ -50,23 +51,27 @@ class Opened(NamedTuple):
     inputs: Mapping[str, Any]
 
 
-def build(recipe: Recipe) -> BuildReport:
+def build(recipe: Recipe, repositories: Sequence[Repository] | None = None) -> BuildReport:
     """Makes run/data, or finds it made of the same commits by the same recipe. Raises DataError when there is nothing to learn from.
 
-    What data.exports names is written anew in either case.
+    What data.exports names is written anew in either case. `repositories`: see `open_inputs`.
     """
     base = read_base(recipe.model)
-    opened = open_inputs(recipe, base)
+    opened = open_inputs(recipe, base, repositories)
     report = _dataset(opened)
     with _named():
         return replace(report, handed=hand_on(opened.run, base, opened.tools.encoder))
 
 
-def open_inputs(recipe: Recipe, base: BaseFolder) -> Opened:
-    """Looks at everything a recipe names for its dataset. Raises FinetuneError at what can not be used."""
+def open_inputs(recipe: Recipe, base: BaseFolder, repositories: Sequence[Repository] | None = None) -> Opened:
+    """Looks at everything a recipe names for its dataset. Raises FinetuneError at what can not be used.
+
+    `repositories` are its own, opened before, at the commits they had then; None: as they are now.
+    """
     if not recipe.data.repositories:
         raise DataError("data.repositories: found none; write data.repositories=[PATH] with the folder of a git repository")
-    repositories = open_repositories(recipe.data.repositories, recipe.data.ref, at=recipe.data.at)
+    if repositories is None:
+        repositories = open_repositories(recipe.data.repositories, recipe.data.ref, at=recipe.data.at)
     check_languages(recipe.data.languages)
     run = open_run(recipe)
     tools, dialogues = open_tools(recipe, base), dialogues_of(recipe)
@@ -85,7 +90,7 @@ def open_inputs(recipe: Recipe, base: BaseFolder) -> Opened:
 def _dataset(opened: Opened) -> BuildReport:
     run, report = opened.run, opened.run.data / "report.json"
     if run.done("build") and run.mark("build").get("inputs") == opened.inputs and report.exists():
-        discard(run.folder / WORK)  # what a kill after the last mark has left
+        _clear(run)  # what a kill after the last mark has left
         return read_report(report)
     with _named(), run.step("build") as notes:
         notes["inputs"] = opened.inputs
@@ -93,7 +98,7 @@ def _dataset(opened: Opened) -> BuildReport:
             perform_all(job, opened.tools)
             made = write(run, job, opened.tools, opened.dialogues)
         notes |= {"tokenizer_engine": made.engine, "shards": dict(made.shards)}
-    discard(run.folder / WORK)
+    _clear(run)
     return made
 
 
@@ -128,14 +133,26 @@ def plan(opened: Opened) -> Job:
     return job
 
 
+def _clear(run: Run) -> None:
+    """Clears the parts of a build that is done, where no other process works on the run by now."""
+    folder = run.folder / WORK
+    if folder.exists() or _old(folder).exists():
+        with suppress(FinetuneError), hold(run.folder, doing="build"):
+            discard(folder)
+
+
 def discard(folder: Path) -> None:
     """Clears a job. It loses its name first: half of one that is found after a kill would be taken for the whole."""
-    old = folder.with_name(f"{WORK}-old")
+    old = _old(folder)
     if old.exists():
         shutil.rmtree(old)
     if folder.exists():
         folder.rename(old)
         shutil.rmtree(old)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{WORK}-old")
 
 
 @contextmanager

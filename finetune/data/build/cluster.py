@@ -11,7 +11,7 @@ Needs `pip install octotune[cluster]`, and on every machine the same folder of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from finetune.base import read_base
 from finetune.data.build import build, open_inputs, plan
 from finetune.data.build.stages import STAGES, perform_one
+from finetune.data.repos import Repository
 from finetune.errors import DataError
 from finetune.lock import hold
 from finetune.recipe import Recipe
@@ -58,12 +59,13 @@ class Together:
 
 @dataclass(frozen=True)
 class Finish:
-    """The last step: the dataset, out of what the others have left."""
+    """The last step: the dataset, out of what the others have left. A repository may have other commits by then."""
 
     recipe: Recipe
+    repositories: Sequence[Repository]
 
     def __call__(self, *_: object) -> None:
-        build(self.recipe)
+        build(self.recipe, self.repositories)
 
 
 def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> Executor:
@@ -79,7 +81,7 @@ def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> 
         raise DataError(f"data.shard_mb: {recipe.data.shard_mb} leaves one shard, so there is nothing to spread; write a smaller one")
     last: Executor | None = None
     steps = [(each.name, OfRank(job.folder, each.name, shards) if each.by_shard else Together(job.folder, each.name)) for each in STAGES]
-    for name, step in (*steps, ("write", Finish(recipe))):
+    for name, step in (*steps, ("write", Finish(recipe, opened.repositories))):
         last = executor(
             pipeline=[step],
             tasks=min(tasks, shards) if isinstance(step, OfRank) else 1,

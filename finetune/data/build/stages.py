@@ -95,7 +95,7 @@ def perform_one(folder: Path, stage: str, number: int | None) -> None:
     job, tools = _opened(folder, plan_of(folder).stat().st_mtime_ns)
     found = next(each for each in STAGES if each.name == stage)
     shard = None if number is None else job.shards[number]
-    if shard in waiting(found, job):
+    if not job.place(stage, shard).exists():
         perform(found, job, tools, shard)
 
 
