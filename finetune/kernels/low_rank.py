@@ -89,7 +89,7 @@ def _dtype(x: Tensor, base: Any, state: Any) -> torch.dtype | None:
     """The one number format that layer and update compute in; None where they are two."""
     autocast = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else None
     if state is None:
-        return autocast or (x.dtype if x.dtype == base.weight.dtype else None)
+        return autocast or (torch.float32 if x.dtype == base.weight.dtype == torch.float32 else None)
     compute: torch.dtype = base.compute_dtype or x.dtype
     return compute if compute in (autocast, torch.float32) else None
 

@@ -24,7 +24,7 @@ from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settin
 from finetune.errors import ExportError, FinetuneError
 from finetune.methods import CONFIG
 from finetune.run import Run
-from finetune.serve.exports import Exported, exports_of
+from finetune.serve.exports import Exported, exports_of, form_to_serve
 
 __all__ = ["Options", "serve", "serving"]
 
@@ -96,7 +96,7 @@ def _choose(run: Run, options: Options) -> tuple[Literal["llama", "vllm"], Expor
 def _nothing_to_serve(run: Run, options: Options, found: list[Exported], *, vllm: bool) -> FinetuneError:
     if not vllm and not llama.installed():
         return FinetuneError("no engine is installed; type: pip install 'octotune[deploy]' for llama.cpp, or pip install vllm")
-    wanted = "merged" if options.engine == "vllm" else "gguf_lora"
+    wanted = "merged" if options.engine == "vllm" else form_to_serve(run)
     there = ", ".join(one.folder.name for one in found) or "no export of the adapter that lies there now"
     return ExportError(f"{run.export}: found {there}; type: finetune export {run.folder} export={wanted}")
 

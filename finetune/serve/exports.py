@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.base import read_base
 from finetune.deploy.settings import REPORT
 from finetune.errors import ExportError
 from finetune.methods import WEIGHTS
@@ -22,6 +23,11 @@ class Exported:
     folder: Path
     form: str
     context: int
+
+
+def form_to_serve(run: Run) -> str:
+    """The kind of export to make for llama.cpp: an adapter's file, or the merged model where that can not hold what was learnt."""
+    return "gguf" if read_base(run.recipe.model).family.added else "gguf_lora"
 
 
 def exports_of(run: Run, name: str = "") -> list[Exported]:
@@ -45,5 +51,5 @@ def exports_of(run: Run, name: str = "") -> list[Exported]:
         raise ExportError(f"{run.export / name}: made from an adapter that was trained anew since; type: finetune export {run.folder}")
     if name not in {one.folder.name for one in found}:
         names = ", ".join(one.folder.name for one in found) or "none"
-        raise ExportError(f"--export {name}: {run.export} holds {names}; type: finetune export {run.folder} export=gguf_lora")
+        raise ExportError(f"--export {name}: {run.export} holds {names}; type: finetune export {run.folder} export={form_to_serve(run)}")
     return [one for one in found if one.folder.name == name]

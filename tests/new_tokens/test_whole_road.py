@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from finetune.__main__ import main
 from finetune.base import read_base
 from finetune.data.build import build
 from finetune.data.render import Encoder, encode_prompt
@@ -184,12 +185,14 @@ def with_merges(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_gguf_file_holds_the_tokens_and_fills_in_the_middle_by_itself(
-    untied: Path, repository: Path, recipe_on: Callable[..., Recipe], tmp_path: Path
+    untied: Path, repository: Path, recipe_on: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("xllamacpp")
     base = with_merges(Path(shutil.copytree(untied, tmp_path / "base")))
     recipe = recipe_on(base, "export={kind: gguf, type: f32, verify_tokens: 32}", repository=repository)
     run = trained(recipe)
+    assert main(["serve", str(run.folder), "--engine", "llama", "--port", "0"]) == 2
+    assert f"type: finetune export {run.folder} export=gguf\n" in capsys.readouterr().err  # gguf_lora would be refused
     (figures,) = export(recipe)
     assert figures.kl < 1e-5 and figures.top1 == 1.0
     report = json.loads((run.export / "gguf-f32" / "merge_report.json").read_text())
