@@ -129,7 +129,7 @@ BASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no tokenizer": (without("tokenizer.json"), "no tokenizer.json", "write model.path=FOLDER of a complete base model"),
     "a torn tokenizer": (of_bytes("tokenizer.json", b'{"model":'), "tokenizer.json:1: no valid JSON", "copy the file again"),
     "a tokenizer of a larger model": (with_too_many_tokens, "tokenizer.json has ids up to", "copy the model's own tokenizer.json here"),
-    "a tokenizer without sentinels": (without_sentinels, "fill-in-the-middle tokens", "write data.miners"),
+    "a tokenizer without sentinels": (without_sentinels, "fill-in-the-middle tokens", "write model.add_fim_tokens=true"),
     "a tokenizer of words": (of_words, "byte-level BPE", "write model.path"),
     "a folder": (emptied, "no config.json", "write model.path=FOLDER"),
 }
