@@ -17,7 +17,7 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
         ("HTML", r"\A\s*<[\w!]"),
         ("SQL", r"^(?:SELECT|INSERT|CREATE|ALTER)\s"),
         ("Pascal", r"^[ \t]*(?:procedure|function)[ \t]+\w+[^\n]*;|^\{\$"),
-        ("BitBake", r"^\w+(?:_\w+)*\s*(?:\?|\+|\?\?|:)?=\s*\""),
+        ("BitBake", r"^\w+\s*(?:\?|\+|\?\?|:)?=\s*\""),
         ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
     ],
     ".m": [
@@ -137,7 +137,7 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
     ".ch": [("xBase", r"(?i)^[ \t]*#(?:define|command|xcommand|translate|include)\b")],
     ".bas": [
         ("FreeBASIC", r"(?i)^[ \t]*#(?:define|if|include|lang|macro|pragma)\b|^[ \t]*dim[ \t]+as\b"),
-        ("VBA", r"(?im)\bVBA\b|^[ \t]*(?:Private|Public)?[ \t]*Declare[ \t]+PtrSafe\b|\b(?:ActiveSheet|Worksheets|Range)\b"),
+        ("VBA", r"(?im)\bVBA\b|^[ \t]*(?:(?:Private|Public)[ \t]+)?Declare[ \t]+PtrSafe\b|\b(?:ActiveSheet|Worksheets|Range)\b"),
         ("Visual Basic 6.0", r"(?im)^[ \t]*Attribute VB_Name[ \t]*="),
         ("QuickBASIC", r"(?im)^[ \t]*(?:CONST|DECLARE|DEF(?:DBL|INT|LNG|SNG|STR)|TYPE)[ \t]"),
     ],
@@ -154,11 +154,11 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
         ("PicoLisp", r"^\((?:de|class|rel|code|scl)\b"),
     ],
     ".lean": [("Lean", r"^import [a-z]")],
-    ".ls": [("LoomScript", r"^[ \t]*package[ \t]*[\w./*\s]*\{")],
+    ".ls": [("LoomScript", r"^[ \t]*package[\w./*\s]*\{")],
     ".man": [("Roff Manpage", r"^\.(?:TH|Dd|SH)\b"), ("Roff", r"^[.']\w")],
     ".mod": [
         ("XML", XML),
-        ("Linux Kernel Module", r"\A(?:\S+\.k?o[ \t\n]*)+\Z"),
+        ("Linux Kernel Module", r"\A(?:\S+\.k?o[ \t\n]+)*\S+\.k?o[ \t\n]*\Z"),
         ("AMPL", r"^[ \t]*(?:param|set|var|minimize|maximize|subject to)\b"),
         ("Modula-2", r"^[ \t]*(?:(?:DEFINITION|IMPLEMENTATION)[ \t]+)?MODULE\b|\bEND[ \t]+\w+\."),
         ("NMODL", r"^[ \t]*(?:NEURON|UNITS|PARAMETER|ASSIGNED|BREAKPOINT)[ \t]*\{"),

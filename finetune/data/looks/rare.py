@@ -68,7 +68,7 @@ RARE: dict[str, list[tuple[str, str]]] = {
         ("Kickstart", r"^(?:%(?:packages|post|pre)|rootpw|bootloader|timezone)\b"),
     ],
     ".lp": [
-        ("Lambdapi", r"^[ \t]*(?:require|open|rule|(?:\w+\s+)*symbol)\b"),
+        ("Lambdapi", r"^[ \t]*(?:require|open|rule|(?:\w+[ \t]+)*symbol)\b"),
         ("Linear Programming", r"(?i)^[ \t]*(?:minimi[sz]e|maximi[sz]e|min|max|subject to|st|bounds)\b[ \t]*:?"),
     ],
     ".mask": [
