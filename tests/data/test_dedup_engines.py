@@ -172,3 +172,11 @@ def test_large_arrays_may_lie_on_disk_and_sketches_may_be_known(compiled, tmp_pa
             assert found.keeper.tolist() == expected.keeper.tolist() and found.similarity.tolist() == expected.similarity.tolist()
         assert nearest_kept(Texts(0, contents.__getitem__, None, Disk(tmp_path)), threshold=0.7, engine=engine).keeper.tolist() == []
     assert (expected.keeper >= 0).any()
+
+
+def test_an_array_on_disk_has_its_room_before_anything_is_put_into_it(tmp_path: Path) -> None:
+    """A full disk is told of then; later it would end the process without a word."""
+    array = Disk(tmp_path).empty((1000, 1000), np.uint8)
+    assert array.sum() == 0
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size == len(array) ** 2 <= 512 * path.stat().st_blocks

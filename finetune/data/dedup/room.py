@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,14 +40,19 @@ class Disk(Memory):
         """See Memory."""
         if 0 in shape:
             return np.empty(shape, dtype=dtype)
-        return np.asarray(np.memmap(self._next(), dtype=dtype, mode="w+", shape=shape))
+        path = self._next()
+        with path.open("wb") as file:
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            # A page that finds the disk full when it is written ends the process; here it is an OSError.
+            os.posix_fallocate(file.fileno(), 0, size) if sys.platform == "linux" else file.truncate(size)
+        return np.asarray(np.memmap(path, dtype=dtype, mode="r+", shape=shape))
 
     def joined(self, parts: Iterable[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
         """See Memory."""
         path = self._next()
         with path.open("wb") as file:
             for part in parts:
-                part.tofile(file)
+                file.write(np.ascontiguousarray(part).data)  # `tofile` does not say why it fails
         size = path.stat().st_size
         return np.asarray(np.memmap(path, dtype=dtype, mode="r+")) if size else np.empty(0, dtype=dtype)
 
