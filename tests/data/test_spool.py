@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data.build.mapped import dump_mapped, load_mapped
+from finetune.data.build.mapped import dump_mapped, load_mapped, save
 from finetune.data.dedup import Boundary
 from finetune.data.spool import Spool, Spools, write_spool
 
@@ -57,3 +59,17 @@ def test_a_boundary_finds_the_same_after_it_was_put_away(tmp_path: Path) -> None
     found = load_mapped(tmp_path / "value")
     for text in (*texts, texts[0] + " and one", "nothing of it"):
         assert found.all_near(text) == boundary.all_near(text)
+
+
+def test_an_array_that_finds_no_room_says_so(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError) as failed:
+            save(tmp_path / "array.npy", np.zeros(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failed.value.errno == errno.EFBIG
+    pairs = np.array([(1, True), (2, False)], dtype=[("number", np.int64), ("stays", np.bool_)])
+    save(tmp_path / "pairs.npy", pairs)
+    assert np.load(tmp_path / "pairs.npy", mmap_mode="r").tolist() == pairs.tolist()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from finetune.data.build.job import Task, dump
+from finetune.data.build.mapped import save
 from finetune.data.build.tools import cleaned
 from finetune.data.dedup import content, digest, engine_for, sketch
 from finetune.data.repos import read_files
@@ -44,11 +45,11 @@ def clean(task: Task) -> None:
             facts.append((np.frombuffer(digest(file), dtype=np.uint64), len(content(file)), 0, split(file.origin) == "valid"))
     table = np.array(facts, dtype=FACT)
     table["name"][sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    np.save(task.folder / FACTS, table)
+    save(task.folder / FACTS, table)
     if recipe.data.near_duplicates.enabled:
         with closing(Spool[SourceFile](task.folder / FILES)) as files:
             found = sketch(map(content, files), len(files), engine_for(int(table["length"].sum())))
-        np.save(task.folder / SKETCHES, found.sketches)
-        np.save(task.folder / FILLED, found.filled)
+        save(task.folder / SKETCHES, found.sketches)
+        save(task.folder / FILLED, found.filled)
     dump(tally, task.folder / TALLY)
     dump(split, task.folder / SPLIT)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from finetune.data.build.checks import require_heldout
 from finetune.data.build.clean import FACTS, FILES, FILLED, SKETCHES, TALLY
 from finetune.data.build.job import Job, Task, load
-from finetune.data.build.mapped import dump_mapped, load_mapped
+from finetune.data.build.mapped import dump_mapped, load_mapped, save
 from finetune.data.dedup import BINS, Boundary, Copies, Disk, Match, Means, Memory, Sketched, engine_for, find_copies, preferred
 from finetune.data.spool import Spools
 from finetune.data.tally import Tally
@@ -74,7 +74,7 @@ def join(task: Task) -> None:
         texts = (files[number].text for number in held.tolist())
         write_parts(texts, task.folder / PARTS, threshold=near.threshold, part_bytes=job.part_bytes)
     for name, values in ((_KEEPER, copies.keeper), (_SIMILARITY, copies.similarity), (_EXACT, copies.exact), (_HELD, held)):
-        np.save(task.folder / name, values)
+        save(task.folder / name, values)
 
 
 @contextmanager

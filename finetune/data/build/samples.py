@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from finetune.data.build.mapped import save
 from finetune.data.mine import Mined
 from finetune.data.spool import Writer, write_spool
 from finetune.data.tokens import TYPECODE
@@ -67,7 +68,7 @@ class SampleWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._open.close()
-        np.save(sizes_of(self._path), np.array(self._sizes, dtype=SIZE))
+        save(sizes_of(self._path), np.array(self._sizes, dtype=SIZE))
 
 
 def sizes_of(path: Path) -> Path:

@@ -17,6 +17,7 @@ from finetune.data.build.changes import Heard
 from finetune.data.build.clean import SPLIT
 from finetune.data.build.job import Job, Shard, Task, dump, load
 from finetune.data.build.join import write_parts
+from finetune.data.build.mapped import save
 from finetune.data.build.samples import sizes_of
 from finetune.data.build.teach import HEARD, KEPT, SOURCES, TAUGHT, Source, samples_of, tally_of, tried_of
 from finetune.data.gate import Gate
@@ -72,9 +73,9 @@ def _settle(task: Task, source: Source, gate: Gate, seen: set[bytes]) -> None:
                 places.append((order or 0, order is not None))
             teaching += [found.made[item] > 0 for item in sorted({fit.items[0] for fit in fits})]
             account.made.update({origin: made for origin, made in zip(tried.origins, found.made, strict=True) if made})
-    np.save(task.folder / places_of(source, task.own), np.array(places, dtype=PLACE))
+    save(task.folder / places_of(source, task.own), np.array(places, dtype=PLACE))
     if source == "history":
-        np.save(task.folder / teaching_of(task.own), np.array(teaching, dtype=np.bool_))
+        save(task.folder / teaching_of(task.own), np.array(teaching, dtype=np.bool_))
     dump(account._replace(books=Books(tally, Gate(gate.tallies))), task.folder / account_of(source, task.own))
 
 

@@ -20,6 +20,7 @@ from finetune.data.build.changes import Heard, Held, Outlook, heard
 from finetune.data.build.clean import FACTS, SPLIT, TALLY
 from finetune.data.build.job import Task, dump, load
 from finetune.data.build.join import PARTS, Boundaries, corpus, parts_of, read_joined
+from finetune.data.build.mapped import save
 from finetune.data.build.samples import SampleWriter, wide
 from finetune.data.build.tools import told
 from finetune.data.mine import Fit, Tried, mined, try_out
@@ -46,7 +47,7 @@ def teach(task: Task) -> None:
         deque(_try((files[number] for number in kept), "files", task, bench), maxlen=0)
         if any(miner.source == "history" for miner in job.recipe.data.miners):
             _history(task, look, bench)
-    np.save(task.folder / KEPT, np.array(kept, dtype=np.int64))
+    save(task.folder / KEPT, np.array(kept, dtype=np.int64))
     dump(look.tally, task.folder / tally_of("files"))
     dump(tools.encoder.engine, task.folder / ENGINE)
 
