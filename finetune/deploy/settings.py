@@ -201,6 +201,12 @@ def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, ra
     return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", module]
 
 
+def taken_by_vllm(adapter: Path) -> bool:
+    """Whether vLLM loads the adapter in this folder: LoRA without lengths (DoRA) or rows of embeddings (vllm/lora/peft_helper.py)."""
+    config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
+    return config["peft_type"] == "LORA" and not config["use_dora"] and not config["trainable_token_indices"]
+
+
 def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, infill: bool) -> None:
     """The settings of an export beside it, in `editors/`, with what a runtime wants to find next to the weights.
 
@@ -216,7 +222,7 @@ def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, inf
         weights = folder / "tabby" / "ggml" / "model-00001-of-00001.gguf"
         weights.parent.mkdir()
         weights.symlink_to(f"../../{MODEL}")
-    if not gguf and not (form == "adapter" and base.family.added):  # vLLM takes no adapter with rows of embeddings
+    if not gguf and (form != "adapter" or taken_by_vllm(folder)):
         where = public_name(base) if form == "adapter" else None
         rank = int(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)) if where else 0
         words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank) + ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]

@@ -20,7 +20,7 @@ from typing import Literal
 
 from finetune.base import read_base
 from finetune.deploy import llama
-from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settings, template, vllm_arguments
+from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settings, taken_by_vllm, template, vllm_arguments
 from finetune.errors import ExportError, FinetuneError
 from finetune.methods import CONFIG
 from finetune.run import Run
@@ -80,9 +80,7 @@ def _choose(run: Run, options: Options) -> tuple[Literal["llama", "vllm"], Expor
     """The engine and the export it serves. Raises FinetuneError with what is missing and how to get it."""
     _require_guarded(options.address)
     llama.require_free(options.address)
-    found = exports_of(run, options.export)
-    if read_base(run.recipe.model).family.added:
-        found = [one for one in found if one.form != "adapter"]  # vLLM takes no adapter with rows of embeddings
+    found = [one for one in exports_of(run, options.export) if one.form != "adapter" or taken_by_vllm(one.folder)]
     vllm = shutil.which("vllm") is not None
     if options.engine == "vllm" and not vllm:
         raise FinetuneError("--engine vllm: vLLM is not installed; type: pip install vllm, or leave the option out")
@@ -96,8 +94,9 @@ def _choose(run: Run, options: Options) -> tuple[Literal["llama", "vllm"], Expor
 def _nothing_to_serve(run: Run, options: Options, found: list[Exported], *, vllm: bool) -> FinetuneError:
     if not vllm and not llama.installed():
         return FinetuneError("no engine is installed; type: pip install 'octotune[deploy]' for llama.cpp, or pip install vllm")
-    wanted = "merged" if options.engine == "vllm" else form_to_serve(run)
-    there = ", ".join(one.folder.name for one in found) or "no export of the adapter that lies there now"
+    form = form_to_serve(run)
+    wanted = "merged" if options.engine == "vllm" else form
+    there = ", ".join(one.folder.name for one in found) or "no export of the adapter that lies there now which an engine takes"
     return ExportError(f"{run.export}: found {there}; type: finetune export {run.folder} export={wanted}")
 
 

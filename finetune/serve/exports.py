@@ -26,8 +26,17 @@ class Exported:
 
 
 def form_to_serve(run: Run) -> str:
-    """The kind of export to make for llama.cpp: an adapter's file, or the merged model where that can not hold what was learnt."""
-    return "gguf" if read_base(run.recipe.model).family.added else "gguf_lora"
+    """The kind of export to make for llama.cpp: an adapter's file, or the merged model where that can not hold what was learnt.
+
+    Raises ExportError for a method that is never merged, since no engine takes its adapter either.
+    """
+    method = run.recipe.adapter
+    if not method.merges:
+        raise ExportError(
+            f"{run.folder}: no engine takes a {method.kind} adapter, and it can not be merged into the weights; "
+            f"ask it here, type: python -m app {run.folder}"
+        )
+    return "gguf_lora" if method.sums and not read_base(run.recipe.model).family.added else "gguf"
 
 
 def exports_of(run: Run, name: str = "") -> list[Exported]:

@@ -112,6 +112,26 @@ def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
     assert "the base  model base" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"), [("ia3", "export=gguf\n"), pytest.param("hira", "no engine takes a hira adapter", marks=pytest.mark.slow)]
+)
+def test_an_adapter_that_vllm_does_not_take_is_not_given_to_it(
+    kind: str,
+    said: str,
+    trained_run: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = trained_run(tmp_path / "runs", export="adapter", adapter={"kind": kind})
+    export(run.recipe)
+    assert not (run.export / "adapter" / "editors" / "vllm.sh").exists()
+    out = vllm(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert said in refused(capsys, str(run.folder), "--port", str(free_port()))
+    assert not out.exists()
+
+
 def test_a_vllm_that_fails_is_said_to_have_failed(
     plain: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
