@@ -1,12 +1,14 @@
-"""Third-party chatter kept off the terminal where it misleads or nobody looks."""
+"""Third-party chatter kept off the terminal where it misleads or nobody looks, and off the clock where nobody needs it."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial, wraps
+from typing import Any
 
 
 def quiet_libraries() -> None:
@@ -20,6 +22,37 @@ def quiet_libraries() -> None:
     transformers_logging.set_verbosity_error()
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
+    with compiled_when_called():
+        import bitsandbytes  # noqa: F401  # before peft imports it
+
+
+@contextmanager
+def compiled_when_called() -> Iterator[None]:
+    """Within the block `torch.compile` gives functions that are compiled at their first call.
+
+    bitsandbytes decorates functions of its own with it, most of which no run of ours calls: importing the compiler for them takes a
+    CPU-second and more at every start.
+    """
+    import torch
+
+    at_once = torch.compile
+
+    def later(model: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
+        if model is None:
+            return partial(later, **options)
+        compiled = cache(partial(at_once, model, **options))
+
+        @wraps(model)
+        def call(*inputs: Any, **named: Any) -> Any:
+            return compiled()(*inputs, **named)
+
+        return call
+
+    torch.compile = later
+    try:
+        yield
+    finally:
+        torch.compile = at_once
 
 
 @contextmanager
