@@ -22,7 +22,7 @@ from finetune.deploy.llama import Address
 from finetune.deploy.settings import stop_words, template
 from finetune.errors import FinetuneError
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
-from finetune.records import FimPrompt, Sampling
+from finetune.records import Answer, FimPrompt, Sampling
 from finetune.run import Run
 from finetune.serve import Options, serving
 from finetune.serve.exports import exports_of
@@ -74,9 +74,20 @@ def holes(deployed_run: Run, client: Client) -> list[Hole]:
     return found
 
 
+def parts_at_a_tie(text: str, answer: Answer) -> bool:
+    """Whether another text goes its own way where the model's two likeliest tokens are within a hundredth: rounding decides there."""
+    said = ""
+    for token in answer.said:
+        if not text.startswith(said + token.text):
+            (_, first), (second, chance) = token.others
+            return text.startswith(said + second) and chance > 0.99 * first
+        said += token.text
+    return False
+
+
 def test_the_tuned_answers_to_held_out_holes_are_those_of_transformers(client: Client, deployed_run: Run, holes: list[Hole]) -> None:
     completer = open_completer([deployed_run])
-    sampling = Sampling(max_new_tokens=24)
+    sampling = Sampling(max_new_tokens=24, others=2)
     answers = completer.complete([FimPrompt(hole.prefix, hole.suffix) for hole in holes], sampling)
     for scale, arm in ((1.0, 1), (0.0, 0)):
         served = [
@@ -90,7 +101,9 @@ def test_the_tuned_answers_to_held_out_holes_are_those_of_transformers(client: C
             )
             for hole in holes
         ]
-        assert [one["content"] for one in served] == [answer[arm].text for answer in answers]
+        ours = [answer[arm] for answer in answers]
+        others = [(one["content"], answer) for one, answer in zip(served, ours, strict=True) if one["content"] != answer.text]
+        assert len(others) <= 1 and all(parts_at_a_tie(text, answer) for text, answer in others), others
     assert any(base.text != tuned.text for base, tuned in answers)
 
 
