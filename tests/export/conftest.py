@@ -27,16 +27,8 @@ def packed_rows(count: int, seed: int) -> Iterator[PackedRow]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Here and in the fresh processes: with matrices this small, threads on a busy machine only wait for each other."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
+def tiny_matrices(one_thread: None) -> None:
+    pass
 
 
 @pytest.fixture(scope="session")

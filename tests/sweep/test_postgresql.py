@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from test_study import POINTS, in_process, take_all, take_one_and_die, working
+from test_study import POINTS, every_run_is_done_once, in_process, take_one_and_die, working
 
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe, parse_recipe
@@ -52,15 +51,7 @@ def recipe(server: str, tmp_path: Path) -> Recipe:
 
 
 def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path: Path) -> None:
-    with working(recipe, "first") as board:
-        board.offer(POINTS)
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    processes = [in_process(take_all, recipe, f"worker{number}", taken) for number in range(2)]
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    assert sorted(name for path in taken.iterdir() for name in json.loads(path.read_text())) == sorted(POINTS)
+    every_run_is_done_once(recipe, tmp_path)
 
 
 def test_the_run_of_a_killed_process_goes_to_the_next_one_and_that_of_a_living_one_does_not(recipe: Recipe) -> None:

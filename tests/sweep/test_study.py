@@ -69,10 +69,11 @@ def in_process(*arguments: object) -> multiprocessing.Process:
     return process  # type: ignore[return-value]
 
 
-def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path: Path) -> None:
+def every_run_is_done_once(recipe: Recipe, folder: Path) -> None:
+    """Two processes take the runs of one study between them."""
     with working(recipe, "first") as board:
         board.offer(POINTS)
-    taken = tmp_path / "taken"
+    taken = folder / "taken"
     taken.mkdir()
     processes = [in_process(take_all, recipe, f"worker{number}", taken) for number in range(2)]
     for process in processes:
@@ -80,6 +81,10 @@ def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path
         assert process.exitcode == 0
     done = [name for path in taken.iterdir() for name in json.loads(path.read_text())]
     assert sorted(done) == sorted(POINTS)
+
+
+def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path: Path) -> None:
+    every_run_is_done_once(recipe, tmp_path)
 
 
 def test_the_run_of_a_killed_process_goes_to_the_next_one_and_that_of_a_living_one_does_not(recipe: Recipe) -> None:
