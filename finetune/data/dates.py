@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-from typing import Annotated
-
-from pydantic import AfterValidator, BeforeValidator
 
 
-def _written(value: object) -> object:
+def as_written(value: object) -> object:
     """YAML reads 2026-01-31 as a date; recipes keep it as it was written."""
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _checked(value: str) -> str:
+def checked_moment(value: str) -> str:
+    """The day or moment itself. Raises ValueError, with what to write, when it is none."""
     try:
         datetime.fromisoformat(value)
     except ValueError as error:
@@ -21,12 +19,11 @@ def _checked(value: str) -> str:
     return value
 
 
-Moment = Annotated[str, BeforeValidator(_written), AfterValidator(_checked)]
-"""A day (2026-01-31) or a moment (2026-01-31T12:00:00+02:00); without an offset it is UTC."""
-
-
 def seconds(moment: str, *, end: bool) -> int:
-    """Seconds since 1970. A day alone stands for its last second when `end`, else for its first."""
+    """Seconds since 1970 of a day (2026-01-31) or a moment (2026-01-31T12:00:00+02:00); without an offset it is UTC.
+
+    A day alone stands for its last second when `end`, else for its first.
+    """
     found = datetime.fromisoformat(moment)
     if len(moment) <= len("2026-01-31"):
         found = datetime.combine(found, time(23, 59, 59) if end else time())

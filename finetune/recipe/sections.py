@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
-from finetune.data.dates import Moment
+from finetune.data.dates import as_written, checked_moment
 from finetune.data.exports import FORMATS, Format
 from finetune.data.filters import FILTERS, Filter, default_filters
 from finetune.data.miners import MINERS, Miner
@@ -20,6 +30,7 @@ from finetune.metrics import METRICS, Metric, default_metrics
 from finetune.registry import OneOrMore
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Moment = Annotated[str, BeforeValidator(as_written), AfterValidator(checked_moment)]
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 HoleKind = Literal["line", "span", "block", "expression", "arguments", "body"]
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from finetune.data.dates import Moment, seconds
+from finetune.data.dates import seconds
 from finetune.data.masks import Mask, fault_of
+from finetune.recipe.sections import Moment
 
 CASES: list[tuple[str, list[str], list[str]]] = [
     ("*.py", ["a.py", "src/a.py", "a.py/b.txt"], ["a.pyi", "py"]),

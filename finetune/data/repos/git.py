@@ -62,6 +62,7 @@ def environment(**changes: str) -> dict[str, str]:
         "GIT_NO_LAZY_FETCH": "1",  # git 2.45 and later
         "GIT_ALLOW_PROTOCOL": "none",  # earlier ones may try to fetch, and find every transport closed
         "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_FLUSH": "0",  # a log comes in blocks, not commit by commit
         "LC_ALL": "C",
     }
     return kept | settings | changes
@@ -164,21 +165,21 @@ class Store:
 def _answers(output: IO[bytes], oids: list[str], max_bytes: int) -> Iterator[Blob]:
     for oid in oids:
         head = output.readline().split()
-        if head[1:] == [b"missing"]:
+        if len(head) != 3:
+            if head[1:] != [b"missing"]:
+                return
             yield Blob(oid, reason="missing")
             continue
-        if len(head) != 3:
-            return
         size = int(head[2])
         if size > max_bytes:
-            content = None
-            left = _skip(output, size + 1)
-        else:
-            content = output.read(size)
-            left = size + 1 - len(content) - len(output.read(1))
-        if left:
+            if _skip(output, size + 1):
+                return
+            yield Blob(oid, reason="too_large")
+            continue
+        content = output.read(size)
+        if len(content) + len(output.read(1)) <= size:
             return
-        yield Blob(oid, reason="too_large") if content is None else Blob(oid, content)
+        yield Blob(oid, content)
 
 
 def _widen(pipe: IO[bytes] | None) -> None:

@@ -20,8 +20,8 @@ from finetune.data.repos.opening import Repository
 from finetune.data.repos.renames import Delta, Names
 from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
 from finetune.data.repos.trees import list_tree
+from finetune.data.repos.versions import Versions
 from finetune.data.tally import Tally
-from finetune.data.texts import Text, decode
 from finetune.records import Change, Origin
 
 BATCH = 65_536  # changes whose blobs are asked for together
@@ -164,7 +164,7 @@ class _Reader:
         """The batch by path, so that a file's versions come in a row and a blob is held no longer than its next use."""
         batch.sort(key=lambda change: change.path)
         uses = Counter(oid for change in batch for oid in (change.after, change.before))
-        texts = Texts(self.store, uses, self.max_bytes)
+        texts = Versions(self.store, uses, self.max_bytes)
         marks = self.attributes.of(dict.fromkeys(change.today.encode() for change in batch))
         for change in batch:
             after, before = texts.take(change.after), texts.take(change.before)
@@ -181,20 +181,3 @@ class _Reader:
                 tally.drop(origin, reason or "unknown_language")
             else:
                 yield Change(origin, language, change.message, before.text, after.text, change.programs)
-
-
-class Texts:
-    """Texts by blob id: each blob is read once, in the order of first use, and let go after its last."""
-
-    def __init__(self, store: Store, uses: Counter[str], max_bytes: int) -> None:
-        self._blobs = store.blobs(uses, max_bytes=max_bytes)
-        self._uses = uses
-        self._held: dict[str, Text] = {}
-
-    def take(self, oid: str) -> Text:
-        """The text, for one of its uses."""
-        while oid not in self._held:
-            blob = next(self._blobs)
-            self._held[blob.oid] = decode(blob)
-        self._uses[oid] -= 1
-        return self._held[oid] if self._uses[oid] else self._held.pop(oid)

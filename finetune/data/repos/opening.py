@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finetune.data.dates import seconds
 from finetune.data.repos.git import Store, ask, open_store
 from finetune.errors import DataError
+from finetune.files import of_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def expand(paths: Iterable[str]) -> list[str]:
     named = [path for path in paths if not _is_pattern(path)]
     known = {named_path(path)[1].resolve() for path in named}
     for pattern in (path for path in paths if _is_pattern(path)):
-        fitting = _fitting(Path(pattern).expanduser())
+        fitting = _fitting(of_user(pattern))
         found = [path for path in fitting if _may_be_repository(path)]
         if not found:
             what = f"{len(fitting)} paths, none of them a git repository" if fitting else "nothing"
@@ -106,6 +105,8 @@ def open_repository(path: str, ref: str, *, at: str | None = None) -> Repository
 
 
 def _commit_at(repository: Repository, at: str) -> str:
+    from finetune.data.dates import seconds
+
     moment = seconds(at, end=True)
     with repository.store() as store:
         # Along first parents: a commit of a branch that was merged later was not there yet.
@@ -119,9 +120,9 @@ def _commit_at(repository: Repository, at: str) -> str:
 def named_path(path: str) -> tuple[str, Path]:
     """The name and the folder in `name=path`; the name is empty where none is given."""
     name, equals, rest = path.partition("=")
-    if equals and name and not Path(path).expanduser().exists():
-        return name, Path(rest).expanduser().absolute()
-    return "", Path(path).expanduser().absolute()
+    if equals and name and not of_user(path).exists():
+        return name, of_user(rest).absolute()
+    return "", of_user(path).absolute()
 
 
 def _places(path: str, folder: Path) -> tuple[str, str, str]:
@@ -129,17 +130,17 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"{path}: {found} is there, no git repository; write the path of a work tree or a bare repository")
-    question = ["--path-format=absolute", "--git-path", "objects", "--git-path", "shallow", "--show-object-format", "--absolute-git-dir"]
-    status, answer, complaint = ask(folder, "rev-parse", *question)
+    places = ["--path-format=absolute", "--git-path", "objects", "--git-path", "shallow", "--show-object-format", "--absolute-git-dir"]
+    status, answer, complaint = ask(folder, "rev-parse", *places, "--is-inside-work-tree", "--show-prefix")
     if status:
         hint = "write the path of a work tree or a bare repository"
         reason = "no git repository" if "not a git repository" in complaint else complaint
         raise DataError(f"{path}: {reason}; {hint}")
-    if answer.count("\n") != 3:
+    if answer.count("\n") != 5:
         raise DataError(f"{path}: a line break in the path, which git can not tell us; move it or write a link to it")
-    objects, shallow, object_format, git_folder = answer.split("\n")
-    _, top, _ = ask(folder, "rev-parse", "--show-toplevel")
-    if folder.resolve() not in {Path(git_folder).resolve(), Path(top or git_folder).resolve()}:
+    objects, shallow, object_format, git_folder, in_tree, below = answer.split("\n")
+    if (in_tree == "false" or below) and folder.resolve() != Path(git_folder).resolve():
+        _, top, _ = ask(folder, "rev-parse", "--show-toplevel")
         raise DataError(f"{path}: a folder inside the repository {top or git_folder}, no repository itself; write {top or git_folder}")
     return objects, shallow, object_format
 
@@ -171,6 +172,8 @@ def _commit(path: str, folder: Path, ref: str) -> str:
     refs = listed.split()
     if not refs and ref == "HEAD":
         raise DataError(f"{path}: an empty repository, without any commit; commit something or write another path")
+    import difflib  # a mistake alone needs it
+
     near = difflib.get_close_matches(ref, refs, n=1)
     hint = f"did you mean {near[0]}?" if near else "write one of " + ", ".join(refs[:8]) if refs else "write a commit's id"
     raise DataError(f"{path}: data.ref: no commit is called {ref!r}; {hint}")
