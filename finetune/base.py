@@ -11,6 +11,7 @@ from typing import Any
 
 from finetune.errors import ModelError
 from finetune.families import AddedToken, Family, find_family, with_fim_tokens
+from finetune.files import of_user
 from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
@@ -78,8 +79,8 @@ def locate(path: str, revision: str | None) -> Path:
     """The folder of a base model: the embedded one, a folder on disk, or a hub id in the local cache. Never the network."""
     if path == "demo":
         return DEMO
-    if Path(path).is_dir():
-        return Path(path).resolve()
+    if of_user(path).is_dir():
+        return of_user(path).resolve()
     cached = _in_hub_cache(path, revision or "main")
     if cached is None:
         raise ModelError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from finetune.base import BaseFolder, read_base
 from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
 from finetune.errors import RecipeError
+from finetune.files import of_user
 from finetune.recipe import Recipe
 
 
@@ -108,7 +109,7 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
                 f"data.miners.{index}.form: found sentinels, but {base.name} (family {base.family.name}) has no tokens for commits; "
                 f"write data.miners.{index}={{kind: {miner.kind}, form: text}}, or form: lines, or choose a base model of starcoder"
             )
-        if isinstance(miner, Jsonl) and not Path(miner.path).expanduser().is_file():
+        if isinstance(miner, Jsonl) and not of_user(miner.path).is_file():
             yield f"data.miners.{index}.path: found {miner.path}, which is no file; write the path of a JSONL file of conversations"
         if isinstance(miner, Repository) and base.family.repository is None:
             yield (

@@ -36,6 +36,14 @@ _CURES: Mapping[int, tuple[str, str]] = {
 }
 
 
+def of_user(path: str) -> Path:
+    """The path with ~ as the user's folder; as it was written where no such user is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Put `content` at `path`; a kill leaves the old file or the new one, never a part."""
     write_together({path: content})

@@ -28,7 +28,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 class Plugin(BaseModel):
     """One choice of a family. `kind` is its name in recipes and reports."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     kind: ClassVar[str] = ""
 
     @model_serializer(mode="wrap")

@@ -18,6 +18,7 @@ import numpy as np
 
 from finetune.data.tally import Tally
 from finetune.errors import DataError
+from finetune.files import of_user
 from finetune.records import Change, Item, SourceFile
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def read_benchmark(path: str, *, fields: Sequence[str], min_characters: int) -> 
     Left out are texts with fewer characters than `min_characters`, white space not counted, and those that more than `SHARED` items of a
     file have in common. Raises DataError when the file is none, or has nothing to look for.
     """
-    place = Path(path).expanduser()
+    place = of_user(path)
     files = sorted(file for file in place.iterdir() if file.name.endswith(_ENDINGS)) if place.is_dir() else [place]
     if not files:
         raise DataError(f"data.decontaminate: {path}: no {', '.join(_ENDINGS)} file in this folder; write the path of one")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetune.errors import DataError
+from finetune.files import of_user
 from finetune.hashing import stable_hash
 from finetune.records import Turn
 
@@ -46,7 +47,7 @@ class Dialogues(NamedTuple):
 
 def open_dialogues(path: str, *, seed: int) -> Dialogues:
     """The conversations of a file. Raises DataError, with the line, when there is none or one is of another form."""
-    source = Path(path).expanduser()
+    source = of_user(path)
     whole, places = hashlib.sha256(), []
     try:
         with source.open("rb") as file:

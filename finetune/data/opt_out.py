@@ -24,10 +24,10 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from finetune.data.masks import Mask, fault_of
 from finetune.errors import DataError
+from finetune.files import of_user
 
 OWNER, REPOSITORY, PATH, AUTHOR = (f"opted_out_{kind}" for kind in ("owner", "repository", "path", "author"))
 _ENTRY = re.compile(r"(owner|repository|path|author)\s*:\s*(.*)")
@@ -94,7 +94,7 @@ def read_opt_out(lists: Iterable[str]) -> OptOut:
 
 def _text(name: str) -> str:
     try:
-        return Path(name).expanduser().read_text(encoding="utf-8-sig")
+        return of_user(name).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"data.opt_out: {name}: {error.strerror}; write the path of a text file, one entry a line") from error
     except UnicodeDecodeError as error:

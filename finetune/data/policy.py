@@ -45,7 +45,7 @@ class Licences(BaseModel):
             if name.lower() not in categories() and not name.startswith("LicenseRef-"):
                 near = difflib.get_close_matches(name.lower(), categories(), n=1)
                 hint = f"; did you mean {categories()[near[0]][0]}?" if near else ""
-                raise ValueError(f"no SPDX identifier is {name!r}{hint} (a licence of your own: LicenseRef-NAME)")
+                raise ValueError(f"SPDX identifiers; {name!r} is none{hint} (a licence of your own: LicenseRef-NAME)")
         return names
 
     def __call__(self, item: Item) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from finetune.errors import RecipeError
+from finetune.recipe.reading import Key, YamlFault, dotted, read_yaml
 from finetune.recipe.sections import Recipe
 from finetune.registry import Plugin
 
-Key = tuple[str | int, ...]
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 2e-4 as a number (YAML 1.1 asks for 2.0e-4, PyYAML gives a string)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+_SECTION = "keys of its own below it, or leave it out"
+_CURES = {
+    "model_type": _SECTION,
+    "dict_type": _SECTION,
+    "invalid_key": "a key in letters",
+    "too_short": "at least one",
+    "string_type": "text, in quotes where YAML would read a number, a day or yes and no",
+}
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -68,45 +64,26 @@ def dump_recipe(recipe: Recipe) -> str:
 def _read(text: str, source: str) -> tuple[dict[str, Any], dict[Key, int]]:
     """The values of a YAML mapping and the line on which each key stands."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{source}:{line}: no valid YAML: {error.problem}") from error
-    if node is None:
+        values, lines = read_yaml(text)
+    except YamlFault as fault:
+        raise RecipeError(f"{source}:{fault.line}: {fault}") from fault
+    if values is None:
         return {}, {}
     if not isinstance(values, dict):
         raise RecipeError(f"{source}:1: found {type(values).__name__}; write sections, for example\nmodel: {{path: demo}}")
-    lines: dict[Key, int] = {}
-    _note_lines(node, (), lines, source)
     return values, lines
-
-
-def _note_lines(node: yaml.Node, key: Key, lines: dict[Key, int], source: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            inner = (*key, str(name.value))
-            line = name.start_mark.line + 1
-            if inner in lines:
-                raise RecipeError(f"{source}:{line}: {_dotted(inner)} stands twice, first on line {lines[inner]}; keep one")
-            lines[inner] = line
-            _note_lines(value, inner, lines, source)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[(*key, index)] = value.start_mark.line + 1
-            _note_lines(value, (*key, index), lines, source)
 
 
 def _apply(values: dict[str, Any], override: str) -> Key:
     """Put `key.path=value` into the values; gives the key that was set."""
-    dotted, sign, text = override.partition("=")
-    if not sign or not all(dotted.split(".")):
+    words, sign, text = override.partition("=")
+    if not sign or not all(words.split(".")):
         raise RecipeError(f"override {override!r}: no key=value; write for example train.learning_rate=1e-4")
+    key: Key = tuple(int(part) if part.isascii() and part.isdigit() else part for part in words.split("."))
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        raise RecipeError(f"override {override!r}: {text!r} is no YAML value: {error.problem}") from error
-    key: Key = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+        value, _ = read_yaml(text, key)
+    except YamlFault as fault:
+        raise RecipeError(f"override {_short(override)}: {_short(text)} is no YAML value: {fault}") from fault
     _put(values, key, value, override)
     return key
 
@@ -127,7 +104,7 @@ def _put(values: Any, key: Key, value: Any, override: str) -> None:
             values = values[part]
         else:
             raise RecipeError(
-                f"override {override!r}: nothing stands at {_dotted(key[: depth + 1])} in the recipe; set {_dotted(key[:depth])} whole"
+                f"override {override!r}: nothing stands at {dotted(key[: depth + 1])} in the recipe; set {dotted(key[:depth])} whole"
             )
 
 
@@ -145,14 +122,17 @@ def _opened(value: Any, key: Key) -> Any:
 
 def _fault(loc: Key, kind: str, message: str, values: Any, places: Mapping[Key, str], source: str) -> str:
     """One line: place, key, what was found, what to write."""
-    place = next((places[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in places), source)
+    known = (places.get(loc[:n]) or places.get(tuple(map(str, loc[:n]))) for n in range(len(loc), 0, -1))
+    place = next(filter(None, known), source)
     if kind == "extra_forbidden":
-        return f"{place}: {_dotted(loc)}: no such key; {_suggestion(loc, values)}"
+        return f"{place}: {dotted(loc)}: no such key; {_suggestion(loc, values)}"
     found = _value(values, loc)
-    cure = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    cure = _CURES.get(kind) or message.removeprefix("Input should be ").removeprefix("Value error, ")
+    if kind == "tuple_type":
+        cure = f"a list, for example [{found if isinstance(found, str | int | float) else ''}]"
     if kind == "plugin":
-        return f"{place}: {_dotted(loc)}: {cure}"
-    return f"{place}: {_dotted(loc)}: found {found!r}; write {cure}"
+        return f"{place}: {dotted(loc)}: {cure}"
+    return f"{place}: {dotted(loc)}: found {found!r}; write {cure}"
 
 
 def _position(loc: Key, order: Sequence[Key]) -> int:
@@ -202,5 +182,5 @@ def _model_of(annotation: Any, metadata: Sequence[Any], value: Any, rest: Key) -
     return next((cls for registry in registries for name, cls in registry if name == kind), None)
 
 
-def _dotted(key: Key) -> str:
-    return ".".join(str(part) for part in key)
+def _short(text: str) -> str:
+    return repr(text if len(text) < 100 else f"{text[:100]} ...")

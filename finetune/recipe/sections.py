@@ -25,6 +25,7 @@ from finetune.data.miners.known import Fim
 from finetune.data.miners.notebooks import Notebooks
 from finetune.data.policy import Licences
 from finetune.exporters import EXPORTERS, AdapterOnly, Exporter, Merged
+from finetune.files import of_user
 from finetune.methods import METHODS, Lora, Method
 from finetune.metrics import METRICS, Metric, default_metrics
 from finetune.registry import OneOrMore
@@ -35,16 +36,32 @@ TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 HoleKind = Literal["line", "span", "block", "expression", "arguments", "body"]
 
 
+def _written(path: str) -> str:
+    try:
+        if b"\0" in path.encode():
+            raise ValueError("a path without a NUL character")
+    except UnicodeEncodeError as error:
+        raise ValueError("a path in characters that can be written") from error
+    return path
+
+
+def _of_user(path: str) -> str:
+    return str(of_user(path)) if path.startswith("~") else path
+
+
+Place = Annotated[str, AfterValidator(_written)]
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys are an error, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
     """The base model."""
 
-    path: str = Field("demo", description="a folder, a hub id already in the local cache, or demo: the embedded model")
+    path: Place = Field("demo", description="a folder, a hub id already in the local cache, or demo: the embedded model")
     revision: str | None = Field(None, description="commit or tag, for a hub id")
     family: Literal["auto", "starcoder2", "starcoder", "santacoder", "qwen2.5-coder", "none"] = "auto"
     add_fim_tokens: bool = Field(False, description="for a base without fill-in-the-middle tokens: add some, and train their embeddings")
@@ -59,7 +76,7 @@ class RedactionSection(Section):
     """Secrets and personal data; always on, this only tunes it."""
 
     allow: tuple[str, ...] = Field((), description="values that are no secret here: documented examples, test keys")
-    model: str | None = Field(None, description="folder of a token-classification model (StarPII or its like), asked beside the rules")
+    model: Place | None = Field(None, description="folder of a token-classification model (StarPII or its like), asked beside the rules")
 
 
 class NearDuplicatesSection(Section):
@@ -72,7 +89,7 @@ class NearDuplicatesSection(Section):
 class BenchmarkSection(Section):
     """A benchmark whose texts are kept out of the data."""
 
-    path: str = Field(description="a JSONL file (.json, .gz too), or a folder of them")
+    path: Place = Field(description="a JSONL file (.json, .gz too), or a folder of them")
     fields: tuple[str, ...] = Field((), description="the fields whose texts count; empty: every one")
     min_characters: Annotated[int, Field(ge=8)] = Field(40, description="shorter texts, white space not counted, are nobody's own")
 
@@ -98,14 +115,14 @@ class SplitSection(Section):
 class DataSection(Section):
     """From repositories to packed rows."""
 
-    repositories: tuple[str, ...] = Field((), description="paths of git repositories, work trees or bare; * and ** stand for many")
+    repositories: tuple[Place, ...] = Field((), description="paths of git repositories, work trees or bare; * and ** stand for many")
     ref: str = Field("HEAD", description="the commit to read, for each repository")
     at: Moment | None = Field(None, description="read ref as it was at the end of this day (2026-01-31) or at this moment")
     history: NonNegativeInt | None = Field(None, description="at most so many commits, newest first; empty: all")
     since: Moment | None = Field(None, description="commits from this day or moment on; empty: all")
     include: tuple[str, ...] = Field((), description="only these paths, as in .gitignore; empty: all")
     exclude: tuple[str, ...] = Field((), description="not these paths, as in .gitignore")
-    opt_out: tuple[str, ...] = Field((), description="text files that list owners, repositories, paths and authors to leave out")
+    opt_out: tuple[Place, ...] = Field((), description="text files that list owners, repositories, paths and authors to leave out")
     languages: tuple[str, ...] = Field((), description="only these languages; empty: every one known")
     filters: tuple[Annotated[Filter, FILTERS], ...] = default_filters()
     licences: Licences = Licences()
@@ -230,8 +247,8 @@ class Recipe(Section):
     """One experiment: one YAML file, one immutable object."""
 
     name: str = Field("", pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*)?$", description="the run's folder; empty: the recipe file's name")
-    runs: str = Field("runs", description="the folder that holds the runs")
-    seed: NonNegativeInt = 0
+    runs: Annotated[Place, AfterValidator(_of_user)] = Field("runs", description="the folder that holds the runs")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     adapter: Annotated[Method, METHODS] = Lora()

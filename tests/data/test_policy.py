@@ -80,5 +80,5 @@ def test_any_licence_can_be_kept_but_for_those_denied():
 
 
 def test_a_misspelt_identifier_is_an_error_with_the_right_one():
-    with pytest.raises(ValidationError, match=r"no SPDX identifier is 'Apache2'; did you mean Apache-2\.0\?"):
+    with pytest.raises(ValidationError, match=r"'Apache2' is none; did you mean Apache-2\.0\?"):
         Licences(allow=("Apache2",))

@@ -108,7 +108,9 @@ def test_a_line_end_that_only_yaml_knows_survives() -> None:
     seed=st.integers(0, 2**31),
     rate=st.floats(1e-8, 1, exclude_min=True),
     r=st.integers(1, 512),
-    repositories=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20), max_size=3),
+    repositories=st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), max_size=3
+    ),
 )
 def test_a_written_recipe_loads_as_an_equal_one(seed: int, rate: float, r: int, repositories: list[str]) -> None:
     values = {"seed": seed, "train": {"learning_rate": rate}, "adapter": {"kind": "lora", "r": r}, "data": {"repositories": repositories}}
