@@ -65,6 +65,14 @@ def read_config(base: BaseFolder) -> Any:
     return config
 
 
+def attention_kernel(config: Any) -> str:
+    """torch's own attention, or the architecture's written-out one where it has no other (Gemma 2, CodeGen, Bloom)."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kinds: Any = MODEL_FOR_CAUSAL_LM_MAPPING
+    return "sdpa" if getattr(kinds.get(type(config), None), "_supports_sdpa", False) else "eager"
+
+
 def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
     """The base model with its weights, on the GPU if there is one, quantised as the recipe says; rows for added tokens are new.
 
@@ -76,6 +84,7 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
 
     loader: Any = AutoModelForCausalLM
     dtype = weight_dtype(section)
+    attention = attention_kernel(read_config(base))
     try:
         model, found = loader.from_pretrained(
             base.path,
@@ -83,7 +92,7 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
             dtype=dtype,
             quantization_config=quantization_config(section, dtype),
             device_map=_placement(section),
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             output_loading_info=True,
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:

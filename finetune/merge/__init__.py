@@ -67,8 +67,10 @@ def merge(weights: BaseWeights, parts: Sequence[Part], *, folder: Path, options:
         _check_fit(weights, part, alone=len(parts) == 1)
     _check_grown(weights, parts)
     plan = _plan(weights, options.dtype)
+    names = {weights.written_as(name): name for name in weights.stored}
 
-    def rows_of(name: str) -> Iterator[torch.Tensor]:
+    def rows_of(written: str) -> Iterator[torch.Tensor]:
+        name = names[written]
         merged = _merged(weights, parts, name, options)
         return iter([_together(merged).T]) if name in weights.transposed else merged
 
@@ -79,7 +81,7 @@ def merge(weights: BaseWeights, parts: Sequence[Part], *, folder: Path, options:
         tensors=len(plan),
         changed=len({name for part in parts for name in part.adapter.changes} & weights.stored.keys()),
         quantised=0 if options.original else len(weights.quantised),
-        ignored=weights.ignored,
+        ignored=tuple(weights.places.ignored),
     )
 
 
@@ -91,7 +93,7 @@ def output_bytes(weights: BaseWeights, dtype: Dtype) -> int:
 def _plan(weights: BaseWeights, dtype: Dtype) -> dict[str, Planned]:
     width = 4 if dtype == "float32" else 2
     return {
-        name: Planned(place.shape, _STORED[dtype], place.numbers * width)
+        weights.written_as(name): Planned(place.shape, _STORED[dtype], place.numbers * width)
         if place.floating
         else Planned(place.shape, place.dtype, place.numbers * place.width)
         for name, place in weights.stored.items()
@@ -107,8 +109,9 @@ def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: Mer
         if not block.is_floating_point():
             yield block.cpu()
             continue
+        at = Place(rows, weights.shape(name), name in weights.transposed)
         for part, change in changes:
-            block = _changed(block.float(), part, change, Place(rows, weights.shape(name)))
+            block = _changed(block.float(), part, change, at)
         yield _rounded(name, block, options.dtype)
 
 
@@ -144,6 +147,8 @@ def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:
                 f"{file}: it changes {name}, which this model shares between input and output while the adapter "
                 "was trained on one of them; write export=adapter"
             )
+        if name in weights.places.joined:
+            raise ExportError(f"{file}: it changes {name}, which lies in parts in the base's files; write export=adapter")
         if name not in weights.stored:
             raise ExportError(f"{file}: it changes {name}, which this base does not have; train again on this base")
         if isinstance(change, LowRank) and change.magnitude is None:

@@ -70,15 +70,16 @@ Change = LowRank | Rows | Whole | Scaled | ScaledBias | Turned
 
 
 class Place(NamedTuple):
-    """Some rows of a tensor of this shape, outputs first."""
+    """Some rows of a tensor of this shape, outputs first; `transposed`: it lies on disk the other way round."""
 
     rows: slice
     shape: tuple[int, ...]
+    transposed: bool = False
 
 
 def apply(change: Change, weight: torch.Tensor, *, tensors: Mapping[str, Stored], at: Place, strength: float) -> torch.Tensor:
     """The changed rows. `weight` holds those that stand `at`, is float32 and may be written over; `tensors` are the adapter's."""
-    rows, shape = at
+    rows, shape, transposed = at
     match change:
         case LowRank():
             _require(tensors[change.b].shape[0] == shape[0] and tensors[change.a].shape[1] == shape[1], tensors[change.b], shape)
@@ -90,8 +91,9 @@ def apply(change: Change, weight: torch.Tensor, *, tensors: Mapping[str, Stored]
                 weight[row - rows.start] = tensors[change.key].read(slice(index, index + 1))[0].to(weight)
             return weight
         case Whole():
-            _require(tensors[change.key].shape == shape, tensors[change.key], shape)
-            return tensors[change.key].read(rows).to(weight)
+            place = tensors[change.key]
+            _require(place.shape == (shape[::-1] if transposed else shape), place, shape)
+            return (place.read().T[rows] if transposed else place.read(rows)).to(weight)
         case Scaled():
             found = tensors[change.key].shape
             _require(found in ((shape[0], 1), (1, shape[1])), tensors[change.key], shape)

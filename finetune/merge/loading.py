@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from finetune.base import BaseFolder, weight_files
+from finetune.base import BaseFolder
 from finetune.errors import ExportError
-from finetune.merge.reading import Grown, Stored, contents
+from finetune.merge.places import find_places
+from finetune.merge.reading import Grown, Stored
 from finetune.merge.rounding import Rows, row_blocks, there_and_back_4bit
 from finetune.model import on_cpu, quantization_config, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class BaseWeights:
     """A base model's tensors by the names transformers gives them; memory holds a few rows of one at a time.
 
-    `stored` leaves out tensors that are tied to another one (`tied`: name -> the one that is kept). `transposed` lie as inputs x
-    outputs (GPT-2's Conv1D), `quantised` go through bitsandbytes.
+    `stored` leaves out tensors that are tied to another one (`tied`: name -> the one that is kept), and has the parts of a tensor that
+    transformers puts together by the names in the files. `transposed` lie as inputs x outputs (GPT-2's Conv1D), `quantised` go
+    through bitsandbytes.
     """
 
     def __init__(self, base: BaseFolder, section: ModelSection) -> None:
@@ -35,12 +37,18 @@ class BaseWeights:
         self._model = _skeleton(base, self.dtype)
         self.tied: Mapping[str, str] = dict(self._model.all_tied_weights_keys)
         self.architecture = type(self._model).__name__
-        self.stored, self.ignored = _find(base, self._model, self.tied)
+        self.places = find_places(base, self._model, self.tied)
+        self.stored: Mapping[str, Stored | Grown] = {**self.places.stored, **self.places.carried}
         self.grown = frozenset(name for name, place in self.stored.items() if isinstance(place, Grown))
         self.transposed = frozenset(f"{name}.weight" for name, module in self._model.named_modules() if isinstance(module, Conv1D))
         self._quantizer = _quantizer(self._model, section, self.dtype)
         self._four_bits = section.quantization == "nf4"
         self.quantised = frozenset(name for name in self.stored if self._is_quantised(name))
+
+    def written_as(self, name: str) -> str:
+        """What the merged files call a tensor: what the base's files do, for other readers know no other name."""
+        key = self.stored[name].key
+        return name if key in self.tied else key
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Outputs first, however the tensor lies on disk."""
@@ -76,7 +84,9 @@ class BaseWeights:
         return lambda rows: self._there_and_back_int8(name, read(rows).to(self.dtype))
 
     def _is_quantised(self, name: str) -> bool:
-        return self._quantizer is not None and bool(self._quantizer.param_needs_quantization(self._model, name))
+        if self._quantizer is None or name in self.places.carried:
+            return False
+        return bool(self._quantizer.param_needs_quantization(self._model, name))
 
     def _there_and_back_int8(self, name: str, rows: torch.Tensor) -> torch.Tensor:
         """Each row has a scale of its own. The very calls transformers makes at load, and bitsandbytes' own way back."""
@@ -104,37 +114,6 @@ def _skeleton(base: BaseFolder, dtype: torch.dtype) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = auto.from_config(config, dtype=dtype)
     return model
-
-
-def _find(base: BaseFolder, model: PreTrainedModel, tied: Mapping[str, str]) -> tuple[dict[str, Stored | Grown], tuple[str, ...]]:
-    """Every tensor the model needs with its place on disk, and what else the files hold and the model has no use for."""
-    from safetensors import SafetensorError
-
-    needed = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
-    grows = {id(parameter) for layer in (model.get_input_embeddings(), model.get_output_embeddings()) for parameter in layer.parameters()}
-    vocabularies = {name for name, parameter in model.named_parameters() if id(parameter) in grows}
-    more = base.vocabulary_size - base.embedded
-    found: dict[str, Stored | Grown] = {}
-    ignored: list[str] = []
-    for path in weight_files(base.path):
-        try:
-            held = contents(path)
-        except SafetensorError as error:
-            raise ExportError(f"{path}: no readable weights ({error}); copy the file again") from error
-        for key, place in held.items():
-            name = key if key in needed else f"{model.base_model_prefix}.{key}"
-            if name in needed:
-                found[name] = Grown(place, more) if more and name in vocabularies else place
-            else:
-                ignored.append(key)
-    wrong = [name for name, shape in needed.items() if name not in found or found[name].shape != shape]
-    if wrong:
-        what = f"shape {found[wrong[0]].shape}" if wrong[0] in found else "nothing"
-        raise ExportError(
-            f"{base.path}: {wrong[0]} should be {needed[wrong[0]]}, found {what} ({len(wrong)} such tensors); "
-            "the files do not hold this architecture's tensors under their current names; write export=adapter"
-        )
-    return {name: found[name] for name in needed}, tuple(key for key in ignored if key not in tied)
 
 
 def _quantizer(model: PreTrainedModel, section: ModelSection, dtype: torch.dtype) -> Any:

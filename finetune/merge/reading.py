@@ -96,6 +96,10 @@ class Grown:
     more: int
 
     @property
+    def key(self) -> str:
+        return self.place.key
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return (self.place.shape[0] + self.more, *self.place.shape[1:])
 

@@ -87,6 +87,12 @@ def transposed(model: nn.Module, targets: Iterable[str]) -> bool:
     return any(isinstance(module, Conv1D) for name, module, _ in linear_layers(model) if any(matches(name, t) for t in targets))
 
 
+def require_upright(model: PreTrainedModel, targets: Iterable[str], *, kind: str) -> None:
+    """Raises ModelError for a method whose layers peft can not put around transposed weights."""
+    if transposed(model, targets):
+        raise ModelError(f"adapter={kind}: this {model.config.model_type} model keeps its weights as inputs x outputs; write adapter=lora")
+
+
 def norms(model: nn.Module) -> tuple[str, ...]:
     """The names of the model's norms: layers called so that scale by a vector."""
     return tuple(

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from finetune.errors import ModelError
 from finetune.families import Family
-from finetune.methods.layers import match_targets, transposed
+from finetune.methods.layers import match_targets, require_upright
 from finetune.methods.low_rank import TARGETS, Dropout
 from finetune.methods.method import METHODS, Method
 
@@ -39,10 +39,7 @@ class OfPeft(Method):
         import peft
 
         targets = match_targets(model, self.targets or family.lora_targets)
-        if transposed(model, targets):
-            raise ModelError(
-                f"adapter={self.kind}: this {model.config.model_type} model keeps its weights as inputs x outputs; write adapter=lora"
-            )
+        require_upright(model, targets, kind=self.kind)
         options = self.model_dump(exclude={"targets"})
         del options["kind"]
         config: PeftConfig = getattr(peft, self.settings)(

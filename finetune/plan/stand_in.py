@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from finetune.base import BaseFolder
-from finetune.model import guard_4bit, quantization_config, read_config
+from finetune.model import attention_kernel, guard_4bit, quantization_config, read_config
 from finetune.plan.bits import bnb, functional
 from finetune.plan.limits import Formats
 from finetune.recipe import Recipe
@@ -36,7 +36,7 @@ def on_meta(base: BaseFolder, recipe: Recipe, formats: Formats, *, layers: int |
     config = shortened(read_config(base), layers)
     functional.quantize_blockwise(torch.zeros(256))  # bitsandbytes keeps the first table it makes: it must be a real one
     with no_init_weights(), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=formats.weights, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(config, dtype=formats.weights, attn_implementation=attention_kernel(config))
         model.tie_weights()
         _quantise(model, recipe, formats)
         model.config.use_cache = False
