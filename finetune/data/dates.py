@@ -22,9 +22,9 @@ def checked_moment(value: str) -> str:
 def seconds(moment: str, *, end: bool) -> int:
     """Seconds since 1970 of a day (2026-01-31) or a moment (2026-01-31T12:00:00+02:00); without an offset it is UTC.
 
-    A day alone stands for its last second when `end`, else for its first.
+    A day alone stands for its last second when `end`, else for its first. 0 for all that is older than git can tell.
     """
     found = datetime.fromisoformat(moment)
     if len(moment) <= len("2026-01-31"):
         found = datetime.combine(found, time(23, 59, 59) if end else time())
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()))

@@ -75,6 +75,8 @@ def test_a_day_gives_what_the_branch_had_by_then(make_repository) -> None:
         assert open_repository(str(folder), "HEAD", at=at).commit == made[day]
     with pytest.raises(DataError, match="data.at: no commit is as old as 2025-02-28; its first is of 2025-03-01, write a later day"):
         open_repository(str(folder), "HEAD", at="2025-02-28")
+    with pytest.raises(DataError, match="no commit is as old as 0001-01-01"):  # git reads seconds below zero as no bound at all
+        open_repository(str(folder), "HEAD", at="0001-01-01")
 
 
 def test_a_branch_that_was_merged_later_was_not_there_yet(make_repository) -> None:

@@ -77,6 +77,7 @@ def test_history_since_a_day_leaves_what_was_before(make_repository, tmp_path) -
     for day in range(1, 6):
         commit(folder, {"a.py": f"a = {day}\n"}, f"Day {day}", when=f"2025-03-0{day}T12:00:00+0000")
     assert changes(folder, selection(tmp_path, since="2025-03-04"))[0] == ["Day 4", "Day 5"]
+    assert changes(folder, selection(tmp_path, since="0001-01-01")) == changes(folder, selection(tmp_path))
     assert changes(folder, selection(tmp_path, since="2025-03-04T12:00:01+00:00"))[0] == ["Day 5"]
 
 
