@@ -4,9 +4,9 @@ python -m venv peers && peers/bin/pip install pygit2 GitPython
 python benchmarks/history_pairs.py REPOSITORY --peers peers/bin/python
 
 A pair is a regular file before and after a commit without merges that modifies it, both sides UTF-8 text. Each reader runs in a process of
-its own; "start_s" is the same over a repository of one commit, taken off in times_faster and left in times_faster_whole. One round more
+its own, all of them in the peers' Python (ours needs nothing but the standard library); "start_s" is the same over a repository of one commit, taken off in times_faster and left in times_faster_whole. One round more
 than the timed ones sums the checksums of all pairs, which must agree.
-"changes" is finetune's whole reader of changes (languages, licences, attributes; commits of one file alone), for comparison.
+"changes" is finetune's whole reader of changes (languages, licences, attributes; commits of one file alone), for comparison, in this Python.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SAFE = {
     "GIT_CONFIG_VALUE_0": "*",
 }  # GitPython calls git, which asks whose it is
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # modules are compiled once for all, as on any machine, not in each start
+HERE = {"PYTHONPATH": str(Path(__file__).parent.parent)}
 READERS = ("finetune", "pygit2", "gitpython", "changes")
 
 
@@ -35,7 +36,7 @@ def measure(name: str, path: str, python: str, *, check: bool) -> dict[str, Any]
     """One reader in its own process: what it found, CPU-seconds with all children, wall seconds."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [python, str(Path(__file__).with_name("history_readers.py")), path, name, *(["--check"] if check else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | SAFE | COMPILED)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | SAFE | COMPILED | HERE)
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - begun
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     pairs, size, total = map(int, done.stdout.split())
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def report(name_of: str, path: str, empty: str, options: argparse.Namespace) -> None:
-    pythons = {name: options.peers if name in {"pygit2", "gitpython"} else sys.executable for name in READERS}
+    pythons = {name: sys.executable if name == "changes" else options.peers for name in READERS}
     sums = {measure(name, path, pythons[name], check=True)["sum"] for name in READERS[:3]}
     found: dict[str, dict[str, Any]] = {}
     for _ in range(options.rounds):

@@ -1,9 +1,11 @@
-"""What git is asked for: each distinct version of a file once, however many paths and commits share it."""
+"""What git is asked for: each distinct version of a file once, however many paths and commits share it; and at what start."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -38,3 +40,18 @@ def test_a_version_is_read_once_however_many_commits_have_it_before_or_after(mak
     changes = list(read_changes(open_repository(str(folder), "HEAD"), Tally(), limit=None))
     assert [(change.before, change.after) for change in reversed(changes)] == list(zip(versions, versions[1:], strict=False))
     assert sorted(Counter(asked.read_text().split()).values()) == [1, 1, 1]
+
+
+def test_a_history_is_read_with_the_standard_library_alone() -> None:
+    """The start is half of a short history: pydantic alone was a third of it."""
+    code = (
+        "import sys\n"
+        "from finetune.data.repos.log import read_log\n"
+        "from finetune.data.repos.opening import open_repository\n"
+        "from finetune.data.repos.versions import Versions\n"
+        "outside = {name.partition('.')[0] for name in sys.modules if not name.startswith('_')} - sys.stdlib_module_names\n"
+        "print(sorted(outside - {'finetune', 'sitecustomize', 'usercustomize'}))\n"
+    )
+    root = Path(__file__).parents[2]
+    shown = subprocess.run([sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert shown == "[]\n"

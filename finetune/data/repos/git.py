@@ -14,17 +14,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from finetune.errors import DataError
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 CHUNK = 1 << 16  # bytes read at once: they stay in a processor's cache until they are taken apart
-PIPE = 1 << 20  # bytes git may write ahead: it and we are woken a sixteenth as often as with a pipe of the usual size
+PIPE = 1 << 20  # bytes git may write ahead of us
+NAP_S = 0.0005  # git writes a few hundred kB in it, and is not kept waiting
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 MAX_UNREADABLE = 100  # damaged objects before the whole store is called damaged
 
@@ -98,10 +103,10 @@ class Store:
         where = environment(GIT_DIR=str(self.folder), GIT_OBJECT_DIRECTORY=self.objects)
         # Complaints go to a file: a full pipe that nobody reads would stop git.
         with (self.folder / "complaints").open("wb") as complaints:
-            process = subprocess.Popen(
-                ["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=CHUNK
-            )
+            process = subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=0)
+        assert process.stdout is not None
         _widen(process.stdout)
+        process.stdout = BufferedReader(_Unhurried(process.stdout), CHUNK)
         return process
 
     def answers(self, lines: Iterable[bytes], *arguments: str) -> Iterator[bytes]:
@@ -182,9 +187,32 @@ def _answers(output: IO[bytes], oids: list[str], max_bytes: int) -> Iterator[Blo
         yield Blob(oid, content)
 
 
-def _widen(pipe: IO[bytes] | None) -> None:
+class _Unhurried(RawIOBase):
+    """A pipe from git that is read in large pieces.
+
+    git writes 16 kB at a time and each write would wake us: ten times as many reads, a tenth of all CPU-seconds of a long history.
+    """
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._descriptor = pipe.fileno()
+        self._pipe = pipe
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        size = os.readv(self._descriptor, [buffer])
+        if 0 < size < memoryview(buffer).nbytes:
+            time.sleep(NAP_S)
+        return size
+
+    def close(self) -> None:
+        self._pipe.close()
+        super().close()
+
+
+def _widen(pipe: IO[bytes]) -> None:
     """Makes room in the pipe where the system lets us."""
-    assert pipe is not None
     if sys.platform == "linux":
         with suppress(OSError):  # a user's pipes may not hold more together than a limit says; a narrow one works too
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
