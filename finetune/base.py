@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import ModelError
-from finetune.families import AddedToken, Family, find_family, with_fim_tokens
+from finetune.families import Family, find_family, with_fim_tokens
 from finetune.files import of_user
+from finetune.opening import opening
 from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
@@ -57,6 +58,9 @@ def read_base(model: ModelSection) -> BaseFolder:
             f"{folder}: tokenizer.json has ids up to {highest} but the model embeds {size} tokens; copy the model's own tokenizer.json here"
         )
     family = find_family(model.family, model_type, ids, eos=_eos(folder))
+    opens = opening(tokenizer, _json(folder, "tokenizer_config.json"))
+    if opens is not None:
+        family = replace(family, opening=_known(opens, ids, folder))
     if folder == DEMO:
         family = replace(family, placeholders=())  # its rows for them were never trained: it saw them as letters
     if model.add_fim_tokens:
@@ -71,7 +75,7 @@ def read_base(model: ModelSection) -> BaseFolder:
         embedded=size,
         context_length=config.get("max_position_embeddings") or config.get("n_positions"),
         sliding_window=config.get("sliding_window"),
-        digest=_with_added(_digest([folder / "config.json", folder / "tokenizer.json"], weights), family.added),
+        digest=_with_tokens(_digest([folder / "config.json", folder / "tokenizer.json"], weights), family),
     )
 
 
@@ -147,9 +151,21 @@ def _eos(folder: Path) -> str | None:
     return eos
 
 
-def _with_added(digest: str, added: tuple[AddedToken, ...]) -> str:
-    """Another base: an adapter of the one has no rows for, or too many rows for, the other."""
-    return hashlib.sha256(json.dumps([digest, added]).encode()).hexdigest() if added else digest
+def _known(token: str, ids: dict[str, int], folder: Path) -> str:
+    if token not in ids:
+        raise ModelError(
+            f"{folder}/tokenizer_config.json: every text is to begin with {token}, which tokenizer.json does not have; "
+            "copy both files of one model"
+        )
+    return token
+
+
+def _with_tokens(digest: str, family: Family) -> str:
+    """Another base: an adapter of the one lacks rows for the other, or has too many, or was trained on texts that begin otherwise."""
+    for tokens in (family.added, family.opening):
+        if tokens:
+            digest = hashlib.sha256(json.dumps([digest, tokens]).encode()).hexdigest()
+    return digest
 
 
 def _digest(small: list[Path], weights: list[Path]) -> str:

@@ -87,7 +87,8 @@ class Family:
 
     `lora_targets` are the linear layers with a LoRA by default, empty: every linear layer of a block. `attention_in` are those that
     attention begins with, `mlp_in` and `mlp_out` the first and last of the feed-forward: where Astraios puts its other adapters.
-    `stop` ends an answer; `end` is the one that training teaches. `added` are tokens that the base has no embeddings for.
+    `stop` ends an answer; `end` is the one that training teaches. `added` are tokens that the base has no embeddings for;
+    `opening` is what the tokenizer puts before every text, none in the rows of this table.
     `placeholders` are words of the redaction that pretraining saw as one token each (docs/decisions/003-placeholders.md).
     """
 
@@ -108,6 +109,7 @@ class Family:
     jupyter: JupyterTokens | None = None  # a tokenizer may lack them: then its notebooks are scripts
     commit: CommitTokens | None = None
     added: tuple[AddedToken, ...] = ()
+    opening: str | None = None
     placeholders: tuple[str, ...] = ()
 
     @property
@@ -115,7 +117,7 @@ class Family:
         """Every token of the row that a tokenizer must hold as one id."""
         fim = () if self.fim is None else (self.fim.prefix, self.fim.middle, self.fim.suffix, self.fim.pad)
         stars = None if self.repository is None else self.repository.stars
-        extra = tuple(token for token in (self.repo_name, self.file_sep, stars) if token is not None)
+        extra = tuple(token for token in (self.repo_name, self.file_sep, stars, self.opening) if token is not None)
         return (*dict.fromkeys((self.end, *self.stop, *fim, *extra)),)
 
 

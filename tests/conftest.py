@@ -184,6 +184,16 @@ def small_run(trained_small_run: Run, tmp_path: Path) -> Run:
     return open_run(trained_small_run.recipe.model_copy(update={"runs": str(tmp_path / "runs")}))
 
 
+@pytest.fixture(scope="session")
+def version_4() -> Path:
+    """The folder that `make transformers-4` fills; OCTOTUNE_TRANSFORMERS_4 names another one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("OCTOTUNE_TRANSFORMERS_4") or cache / "octotune" / "transformers-4.57.6")
+    if not (folder / "transformers").is_dir():
+        pytest.skip(f"{folder}: transformers 4.57.6 is not there; type: make transformers-4")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This checkout as a git repository of its own, with one commit where the sources came without history."""

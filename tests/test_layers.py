@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS: dict[str, int] = {
     **dict.fromkeys(["errors", "records", "registry", "files", "hashing", "lock"], 0),
-    **dict.fromkeys(["data", "families", "progress", "methods", "metrics", "tasks", "exporters", "statistics", "quiet"], 1),
+    **dict.fromkeys(["data", "families", "opening", "progress", "methods", "metrics", "tasks", "exporters", "statistics", "quiet"], 1),
     **dict.fromkeys(["recipe"], 2),
     **dict.fromkeys(
         ["base", "run", "model", "plan", "preflight", "generate", "merge", "cards", "doctor", "plots", "check", "new_tokens", "kernels"], 3

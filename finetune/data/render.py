@@ -11,7 +11,8 @@
              script   <script> CODE <end>
 
 What stands in capitals is the answer. Everything before it is a prompt, made by the same lines for training and for serving; prompt and
-answer are tokenised apart, so that a model never learns a token that spans the border and that no prompt can contain.
+answer are tokenised apart, so that a model never learns a token that spans the border and that no prompt can contain. Before all of it
+stands the family's `opening`, where its tokenizer begins every text with one (opening.py).
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def _encoded(layouts: Sequence[list[Piece]], encoder: Encoder, *, learn: Learn) 
 
 def encode_prompt(prompt: Prompt | ContextPrompt, encoder: Encoder) -> list[int]:
     """The ids of a sample up to its answer. Raises DataError when the family has no tokens for the prompt."""
-    pieces = _prompt_layout(prompt, encoder.family)
+    pieces = [*_opening(encoder.family), *_prompt_layout(prompt, encoder.family)]
     return [*chain.from_iterable([encoder.token(piece.text)] if piece.sentinel else encoder.text(piece.text) for piece in pieces)]
 
 
@@ -198,18 +199,27 @@ def answer_of(sample: FimSample | InstructSample) -> str:
     return sample.answer if isinstance(sample, InstructSample) else sample.middle
 
 
+def _opening(family: Family) -> list[Piece]:
+    return [] if family.opening is None else [Piece(family.opening, True)]
+
+
 def _layout(sample: Sample, encoder: Encoder) -> list[Piece]:
     family = encoder.family
+    return [*_opening(family), *_body(sample, encoder), Piece(family.end, True, answer=True)]
+
+
+def _body(sample: Sample, encoder: Encoder) -> Iterable[Piece]:
+    family = encoder.family
     if isinstance(sample, NotebookSample):
-        return [*_notebook_layout(sample, encoder), Piece(family.end, True, answer=True)]
+        return _notebook_layout(sample, encoder)
     if isinstance(sample, ContextSample):
-        return [*context_layout(sample, family), Piece(family.end, True, answer=True)]
+        return context_layout(sample, family)
     if isinstance(sample, FimSample) and sample.form == "spm":
         fim = fim_tokens(family)
         before = [Piece(fim.prefix, True), Piece(fim.suffix, True), Piece(sample.suffix), Piece(fim.middle, True), Piece(sample.prefix)]
     else:
         before = _prompt_layout(prompt_of(sample), family)
-    return [*before, Piece(answer_of(sample), answer=True), Piece(family.end, True, answer=True)]
+    return [*before, Piece(answer_of(sample), answer=True)]
 
 
 def _prompt_layout(prompt: Prompt | ContextPrompt, family: Family) -> list[Piece]:

@@ -95,9 +95,9 @@ class Llama:
         tops = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         return {top["id"]: top["logprob"] for top in tops}
 
-    def tokens(self, text: str) -> list[int]:
-        """The ids of a text as the server cuts it; sentinels in it stay text."""
-        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": False, "parse_special": False})["tokens"]
+    def tokens(self, text: str, *, special: bool = False) -> list[int]:
+        """The ids of a text as the server cuts it; sentinels in it stay text. `special`: with what the server puts before a prompt."""
+        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": special, "parse_special": False})["tokens"]
         return ids
 
     def infill_prompt(self, prefix: str, suffix: str) -> str | None:

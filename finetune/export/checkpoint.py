@@ -14,6 +14,7 @@ from finetune.families import describe_tokenizer
 from finetune.files import READABLE
 from finetune.merge import INDEX
 from finetune.model import read_config
+from finetune.opening import around, beginning
 
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
@@ -30,10 +31,15 @@ def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtyp
 
 
 def write_tokenizer(folder: Path, base: BaseFolder) -> None:
-    """tokenizer.json to the byte (with the recipe's added tokens where there are some), a tokenizer_config.json that transformers 4
-    reads as well, a chat template if there is one."""
-    if base.family.added:
-        _write(folder / "tokenizer.json", describe_tokenizer(base.tokenizer, base.family))
+    """tokenizer.json to the byte (but for the recipe's added tokens, and where it does not itself begin a text as its tokenizer_config.json
+    says), a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
+    description = describe_tokenizer(base.tokenizer, base.family)
+    first = base.family.opening
+    agrees = around(description) == ([] if first is None else [first], [])
+    if not agrees:
+        description["post_processor"] = None if first is None else beginning(first, token_ids(base)[first])
+    if base.family.added or not agrees:
+        _write(folder / "tokenizer.json", description)
     else:
         _copy(base.tokenizer, folder / "tokenizer.json")
     _write(folder / "tokenizer_config.json", _tokenizer_config(base))
@@ -79,6 +85,10 @@ def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
     extra = found.get("additional_special_tokens") or found.get("extra_special_tokens") or []
     config = {key: found[key] for key in _TOKENIZER_KEYS if found.get(key) is not None}
     config.setdefault("pad_token", _pad_token(base))
+    if base.family.opening is not None:
+        config |= {"add_bos_token": True, "bos_token": base.family.opening}
+    elif "add_bos_token" in found:
+        config["add_bos_token"] = False
     config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     special = [*(extra if isinstance(extra, list) else []), *(token.text for token in base.family.added)]
     if special:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,16 +27,6 @@ with torch.no_grad():
     logits = model(input_ids=torch.arange(7, 207)[None], use_cache=False).logits
 torch.save({"version": transformers.__version__, "ids": ids, "logits": logits}, out)
 """
-
-
-@pytest.fixture(scope="module")
-def version_4() -> Path:
-    """The folder that `make transformers-4` fills; OCTOTUNE_TRANSFORMERS_4 names another one."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("OCTOTUNE_TRANSFORMERS_4") or cache / "octotune" / "transformers-4.57.6")
-    if not (folder / "transformers").is_dir():
-        pytest.skip(f"{folder}: transformers 4.57.6 is not there; type: make transformers-4")
-    return folder
 
 
 def test_version_4_gives_the_same_logits_and_ids(version_4: Path, trained_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -184,11 +184,14 @@ def with_merges(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("opens", [False, True], ids=["plain", "texts begin with a token"])
 def test_a_gguf_file_holds_the_tokens_and_fills_in_the_middle_by_itself(
-    untied: Path, repository: Path, recipe_on: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    opens: bool, untied: Path, repository: Path, recipe_on: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("xllamacpp")
     base = with_merges(Path(shutil.copytree(untied, tmp_path / "base")))
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(settings | {"add_bos_token": opens}))
     recipe = recipe_on(base, "export={kind: gguf, type: f32, verify_tokens: 32}", repository=repository)
     run = trained(recipe)
     assert main(["serve", str(run.folder), "--engine", "llama", "--port", "0"]) == 2
@@ -196,5 +199,5 @@ def test_a_gguf_file_holds_the_tokens_and_fills_in_the_middle_by_itself(
     (figures,) = export(recipe)
     assert figures.kl < 1e-5 and figures.top1 == 1.0
     report = json.loads((run.export / "gguf-f32" / "merge_report.json").read_text())
-    assert report["infill"] is True
+    assert report["infill"] is True, "its /infill makes the prompt of training, what a text begins with included"
     assert "<fim_prefix>{{ .Prompt }}<fim_suffix>{{ .Suffix }}<fim_middle>" in (run.export / "gguf-f32" / "Modelfile").read_text()

@@ -23,13 +23,15 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sample as text and as the tokens it is stored as; `learnt` tells of each token whether it is, `end` is what ends it."""
+    """A sample as text and as the tokens it is stored as; `learnt` tells of each token whether it is; `opening` and `end` are what it
+    begins with, nothing for most families, and what ends it."""
 
     row: SampleRow
     segments: Sequence[Segment]
     ids: Sequence[int]
     learnt: Sequence[bool]
     end: str
+    opening: str = ""
 
     @property
     def halves(self) -> tuple[str, str]:
@@ -63,7 +65,8 @@ def read_told(data: Path, side: Side, encoder: Encoder) -> Iterator[Told]:
             number, (ids, learnt) = next(rows)
             place = 0
         end = place + sample.tokens
-        yield Told(sample, segments_of(ids[place:end], sample.marks, encoder), ids[place:end], learnt[place:end], encoder.family.end)
+        segments, family = segments_of(ids[place:end], sample.marks, encoder), encoder.family
+        yield Told(sample, segments, ids[place:end], learnt[place:end], family.end, family.opening or "")
         place = end
 
 

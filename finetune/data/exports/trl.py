@@ -29,6 +29,7 @@ class Trl(Format):
 
     def line(self, told: Told) -> Mapping[str, Any] | str:
         prompt, completion = told.halves
+        prompt = prompt.removeprefix(told.opening)  # TRL's tokenizer puts it there
         if self.tokens:
             labels = [token if learnt else IGNORED for token, learnt in zip(told.ids, told.learnt, strict=True)]
             return {"prompt": prompt, "completion": completion, "input_ids": [*told.ids], "labels": labels}

@@ -47,10 +47,12 @@ class Fim(HoleMiner):
             return "notebook"  # for the miner `notebooks`; without tokens for its cells it is a script like any other
         if self.rate > 0:
             require_fim(bench, f"fim has rate {self.rate}", "{kind: fim, rate: 0}")
-        room = bench.row_length - SENTINELS - SPLIT_COST
+        around = SENTINELS + SPLIT_COST + (bench.encoder.family.opening is not None)
+        room = bench.row_length - around
         if room < SMALLEST_ROOM:
-            least = SMALLEST_ROOM + SENTINELS + SPLIT_COST
-            raise DataError(f"data.row_length: found {bench.row_length}; write {least} or more, a window must fit beside its sentinels")
+            raise DataError(
+                f"data.row_length: found {bench.row_length}; write {SMALLEST_ROOM + around} or more, a window must fit beside its sentinels"
+            )
         cut = windows_of(item, bench.encoder, room=room)
         return [self._sample(window, _draws(bench, window.origin, str(index))) for index, window in enumerate(cut)] or "empty"
 

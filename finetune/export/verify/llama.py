@@ -32,7 +32,7 @@ def compare(folder: Path, base: BaseFolder, *, rows: Sequence[Row], spool: np.nd
     with Llama(Files(folder / MODEL, adapters), context=context_of(base)) as engine:
         _check_tokens(engine, encoder, rows)
         after = _figures(engine, rows, spool, say=encoder.text("a")[0])
-        infill = engine.infill_prompt("a", "b") == template(base.family, "a", "b")
+        infill = engine.infill_prompt("a", "b") == (base.family.opening or "") + template(base.family, "a", "b")
         says = [_until_stop(engine.complete(prompt.tolist(), tokens=NEW_TOKENS), encoder) for prompt in prompts]
     return Exported(after, says, "float16", infill)
 
@@ -44,7 +44,14 @@ def _until_stop(ids: Sequence[int], encoder: Encoder) -> list[int]:
 
 
 def _check_tokens(engine: Llama, encoder: Encoder, rows: Sequence[Row]) -> None:
-    """Raises ExportError unless llama.cpp cuts the rows' text into the tokens of training, sentinels in it staying text."""
+    """Raises ExportError unless llama.cpp cuts the rows' text into the tokens of training, sentinels in it staying text, and begins a text
+    as training did."""
+    opening = encoder.family.opening
+    opens = [] if opening is None else [encoder.token(opening)]
+    if (begins := engine.tokens("a", special=True)) != opens + encoder.text("a"):
+        raise ExportError(
+            f"llama.cpp begins a text with {begins}, training with {opens + encoder.text('a')}; write export=merged and report it"
+        )
     for row in rows:
         text = encoder.decode(row.input_ids[0, :_LONGEST].tolist())
         found = engine.tokens(text)

@@ -38,7 +38,8 @@ def check_model(model: PreTrainedModel, base: BaseFolder, folder: Path) -> None:
 
 
 def check_tokenizer(base: BaseFolder, folder: Path) -> None:
-    """AutoTokenizer on the export must give the ids that training used: sentinels and stop tokens, and digits one by one."""
+    """AutoTokenizer on the export must give the ids that training used: sentinels and stop tokens, digits one by one, and what a text
+    begins with when nobody says otherwise."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -47,6 +48,12 @@ def check_tokenizer(base: BaseFolder, folder: Path) -> None:
     wanted = described.encode(_TEXT + "".join(sentinels), add_special_tokens=False).ids
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     ids = token_ids(base)
+    opens = [] if base.family.opening is None else [ids[base.family.opening]]
+    if (found := tokenizer(_TEXT)["input_ids"]) != (asked := opens + described.encode(_TEXT, add_special_tokens=False).ids):
+        raise ExportError(
+            f"{folder}: AutoTokenizer begins a text with {found[:2]} and ends it with {found[-1]}, training with {asked[:2]} and "
+            f"{asked[-1]}; report this with the base model's name"
+        )
     changed = [token for token in sentinels if tokenizer.convert_tokens_to_ids(token) != ids[token]]
     if changed or tokenizer(_TEXT + "".join(sentinels), add_special_tokens=False)["input_ids"] != wanted:
         what = f" ({changed[0]})" if changed else ""
