@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ _RECIPE_OF = {"demo": "another recipe (YAML) than the demo's own"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. 0: done; 2: a mistake the user can put right, one message; 1: ours, with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path, or a terminal, of another alphabet
     options = _read(arguments)
     try:
         VERBS[options.verb](options)
@@ -41,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (fault := disk_fault(error)) is None:
             raise
         print(f"finetune {options.verb}: {fault}", file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:
+        if (names := sys.getfilesystemencoding()) == "utf-8":
+            raise
+        letter = error.object[error.start]
+        print(
+            f"finetune {options.verb}: this locale writes paths in {names}, which has no {letter!r}; type: export LC_ALL=C.UTF-8",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(f"finetune {options.verb}: stopped; type the same again to go on", file=sys.stderr)

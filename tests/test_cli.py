@@ -109,3 +109,21 @@ def test_a_full_disk_is_one_message(recipe, tmp_path, make_repository) -> None:
     assert "can not be written (No space left on device); make room there" in done.stderr
     assert "Traceback" not in done.stderr
     assert "data" not in done.stdout.split()
+
+
+def test_a_locale_without_the_letters_of_a_path_is_named(recipe, tmp_path, make_repository) -> None:
+    """Python takes UTF-8 for the locales C and POSIX unless it is told not to; other locales it takes at their word."""
+    make_repository([("Start", {"größe.py": "größe = 1\n"})], name="größe")
+    ascii_alone = os.environ | {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "finetune", "build", recipe, f'data.repositories=["{tmp_path}/gr\\u00f6\\u00dfe"]']
+    done = subprocess.run(command, env=ascii_alone, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "finetune build: this locale writes paths in ascii, which has no '\\xf6'; type: export LC_ALL=C.UTF-8\n",
+    )
+
+
+def test_what_the_terminal_can_not_show_is_spelt(recipe, tmp_path) -> None:
+    command = [sys.executable, "-m", "finetune", "check", recipe, "data.repositories=[größe]"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert (done.returncode, b"data      gr\\xf6\\xdfe; fim" in done.stdout) == (0, True)

@@ -21,6 +21,8 @@ _CURES = {
     "dict_type": _SECTION,
     "invalid_key": "a key in letters",
     "too_short": "at least one",
+    "string_pattern_mismatch": "a name of letters, digits, '.', '_' and '-', for example name: mine (without one it is the recipe file's)",
+    "string_unicode": "a text in UTF-8",
     "string_type": "text, in quotes where YAML would read a number, a day or yes and no",
 }
 

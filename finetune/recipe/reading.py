@@ -62,8 +62,9 @@ def read_yaml(text: str, at: Key = ()) -> tuple[Any, dict[Key, int]]:
         cure = next((f"; {cure}" for sign, cure in _CURES if sign in said), "")
         raise YamlFault(f"no valid YAML: {error.problem}{cure}", line) from error
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise YamlFault(f"the character U+{ord(text[error.position]):04X} can not stand in YAML; take it out", line) from error
+        found = text[error.position]
+        what = "bytes that are no UTF-8" if "\udc80" <= found <= "\udcff" else f"the character U+{ord(found):04X}"  # as Python keeps them
+        raise YamlFault(f"{what} can not stand in YAML; take them out", text.count("\n", 0, error.position) + 1) from error
     except RecursionError as error:
         raise YamlFault("nested more deeply than any recipe is; take brackets out") from error
 

@@ -33,6 +33,7 @@ REFUSED = {
     "no form of export": ("export: []", r"export: found \[\]; write at least one"),
     "a NUL in a path": ('runs: "a\\0b"', "runs: .*a path without a NUL character"),
     "half a character in a path": ('data: {repositories: ["\\ud800"]}', "data.repositories.0: .*a path in characters that can be written"),
+    "a name with a space": ("name: my run", "name: found 'my run'; write a name of letters, digits"),
     "an unknown licence": ("data: {licences: {allow: [mitt]}}", "data.licences.allow: .*write SPDX identifiers; 'mitt' is none"),
 }
 
@@ -58,6 +59,7 @@ def test_a_value_that_no_step_could_use_is_refused_when_it_is_read(name: str) ->
         ("data.include=[*.py]", "quote what begins with one of"),
         ("name=a\x07", "the character U\\+0007 can not stand in YAML"),
         ("data.include=" + "[" * 3000, "nested more deeply"),
+        ("runs=\udcff", "bytes that are no UTF-8 can not stand in YAML"),
         ("data.include=&a [*a]", "data.include.0 stands in itself"),
         ("data.miners.²=fim", "nothing stands at data.miners.²"),
     ],
