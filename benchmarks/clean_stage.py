@@ -22,8 +22,8 @@ from typing import NamedTuple, TypeVar
 from finetune.data import languages, licences
 from finetune.data.dedup import digest
 from finetune.data.filters import default_filters, keep
+from finetune.data.headers import licence_of_text
 from finetune.data.languages import language_of
-from finetune.data.licences import licence_of_text
 from finetune.data.notebooks import as_script
 from finetune.data.policy import Licences
 from finetune.data.repos import open_repositories

@@ -5,10 +5,11 @@
 
 The labelled set: every installed distribution or npm package in the folders (this environment's by default, the peer's too when it is
 named) that declares one SPDX identifier and carries exactly one licence file of at most 36 kB (the GPL's length: longer ones are
-collections of bundled licences, which one identifier does not label); distinct texts only. Both sides get the same texts in one
-process each, after one text to warm up; CPU-seconds.
-`agree`: what is found is what is declared, and nothing else; `declared_among_found`: it is among what is found, as in a file that holds
-the licences of bundled code too.
+collections of bundled licences, which one identifier does not label); and every licence text that a Debian package's copyright file in
+them (`/usr/share/doc`) quotes whole below its short name. Distinct texts only. Both sides get the same texts in one process each, after one
+text to warm up; CPU-seconds.
+`agree`: what is found is what is declared, and nothing else; whether later versions may be taken is not asked, for the GPL's text does
+not say. `declared_among_found`: it is among what is found, as in a file that holds the licences of bundled code too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import email.parser
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,9 +26,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from finetune.data.licences import is_licence_file, licence_of_file
-from finetune.data.policy import categories
+from finetune.data.spdx import categories
 
 LONGEST = 36_000
+SHORTEST = 200  # characters of a text in a copyright file: shorter ones are remarks
+# Debian's short names (its copyright format 1.0) where they are not SPDX's; "" where they name no one licence.
+DEBIAN = {
+    "apache": "",
+    "artistic": "artistic-1.0-perl",
+    "boost-1.0": "bsl-1.0",
+    "bsd-2": "bsd-2-clause",
+    "bsd-3": "bsd-3-clause",
+    "cc0": "cc0-1.0",
+    "expat": "mit",
+    "python": "",
+    "sil-1.1": "ofl-1.1",
+}
+GNU = re.compile(r"(?P<name>[al]?gpl|gfdl)(?:-niv)?-(?P<major>\d)(?P<minor>\.\d)?\+?")
+PARAGRAPH = re.compile(r"\n[ \t]*\n(?=\S)")
+QUOTED = re.compile(r"^License:[ \t]*(?P<name>\S+)[ \t]*\n(?P<text>(?:[ \t]+\S.*\n?)+)", re.MULTILINE)
+ELSEWHERE = re.compile(r"common-licenses|file is distributed under|GNU (?:Lesser |Library )?General Public")
 # Reads a folder of texts; writes the CPU-seconds and the SPDX identifiers found in each.
 PEER = """
 import json, sys, time
@@ -57,6 +76,9 @@ def main() -> None:
 
 def texts(roots: list[Path]) -> Iterator[tuple[str, str]]:
     """(text, declared SPDX identifier), in small letters."""
+    for text, declared in (found for root in roots for found in copyright_files(root)):
+        if declared in categories() and SHORTEST <= len(text) <= LONGEST:
+            yield text, declared
     for folder, declared in (found for root in roots for found in (*distributions(root), *npm_packages(root))):
         files = [path for path in folder.rglob("*") if path.is_file() and is_licence_file(path.name)]
         if len(files) == 1 and files[0].stat().st_size <= LONGEST and declared.lower() in categories():
@@ -75,6 +97,26 @@ def npm_packages(root: Path) -> Iterator[tuple[Path, str]]:
     for metadata in (*root.rglob("node_modules/*/package.json"), *root.rglob("node_modules/@*/*/package.json")):
         declared = json.loads(metadata.read_text(encoding="utf-8")).get("license")
         yield metadata.parent, declared if isinstance(declared, str) else ""
+
+
+def copyright_files(root: Path) -> Iterator[tuple[str, str]]:
+    """Each licence text that a Debian package's copyright file quotes, and its SPDX identifier in small letters.
+
+    Left out are those that only say where the licence can be read: pointers, and the notices of the GPL's family.
+    """
+    for path in sorted(root.glob("*/copyright")):
+        content = path.read_text(encoding="utf-8", errors="replace")
+        for paragraph in PARAGRAPH.split(content) if "copyright-format" in content[:400] else ():
+            if found := QUOTED.search(paragraph + "\n"):
+                text = "\n".join("" if line.strip() == "." else line[1:] for line in found["text"].split("\n"))
+                if not ELSEWHERE.search(text[:2000]) or len(text) > 2000:
+                    yield text, debian_name(found["name"].lower())
+
+
+def debian_name(name: str) -> str:
+    if gnu := GNU.fullmatch(name):
+        return f"{gnu['name']}-{gnu['major']}{gnu['minor'] or '.0'}"
+    return DEBIAN.get(name, name)
 
 
 def peer(python: Path, labelled: list[str]) -> tuple[list[str], float]:
@@ -96,7 +138,7 @@ def names(expression: str) -> set[str]:
 
 def rates(found: list[str], seconds: float, labelled: dict[str, str]) -> dict:
     within = sum(names(declared) <= names(each) for each, declared in zip(found, labelled.values(), strict=True))
-    wrong = [f"{declared}: {each}" for each, declared in zip(found, labelled.values(), strict=True) if each.lower() != declared]
+    wrong = [f"{declared}: {each}" for each, declared in zip(found, labelled.values(), strict=True) if names(each) != names(declared)]
     return {
         "cpu_seconds": round(seconds, 3),
         "texts_per_cpu_second": round(len(found) / seconds, 1),

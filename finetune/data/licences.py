@@ -1,4 +1,4 @@
-"""Licences: what a file states itself, else what the nearest licence file above it says. All as SPDX expressions."""
+"""Licences of folders: what the nearest licence file above a file says. All as SPDX expressions."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from finetune.data.classifier import licences_in
+from finetune.data.spdx import joined
 
 UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
-HEAD = 4096  # characters in which a file states its licence
+COVERAGE = 75.0  # percent of a file's words that known texts must be
 
-TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()\- ]+)")
-NOTICE = re.compile(r"licen[sc]e|permission is hereby granted|redistribution and use", re.IGNORECASE)
-COMMENT = re.compile(r"\A(?:\s*(?:#|//|/\*|\*|--|;|%|<!--|\"\"\"|'''|dnl\b|rem\b|\.\\\")[^\n]*\n|[ \t]*\n)+", re.IGNORECASE)
-BLOCK = re.compile(r"\A(?:#![^\n]*\n)?\s*(?:/\*.*?\*/|<!--.*?-->|\"\"\".*?\"\"\"|'''.*?''')", re.DOTALL)
-MARKS = re.compile(r"^[ \t]*(?:#+|//+|/\*+|\*+/?|--+|;+|%+|<!--|-->|\"\"\"|'''|dnl\b|rem\b)[ \t]?", re.IGNORECASE | re.MULTILINE)
 FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
+# Named for a licence after what it covers, or for the licence alone: MIT-LICENSE, GPL.txt, jquery-license.md. BigCode's expression for
+# licence files is the model (bigcode-dataset, license detection). Such a file counts where it holds a known text.
+NAMED = re.compile(
+    r"(?:.*[-_. ])?(?:li[cs]en[cs]es?|unlicen[cs]e|copy(?:left|right|ing)|legal|[al]?gpl|[ecm]pl|eupl|bsd|mit|apache|artistic|cc0|isc|zlib)"
+    r"v?[\d.]*(?:[-_. ].*)?",
+    re.IGNORECASE,
+)
+OF_OTHERS = re.compile(r"(?:3rd|third)[-_. ]?part(?:y|ies)|dependenc", re.IGNORECASE)  # speaks of what is used, not of its folder
+TEXTS = re.compile(r"licen[cs]es", re.IGNORECASE)
 NOTICE_FILE = re.compile(r"notice(?:\.(?:txt|md|rst))?", re.IGNORECASE)
 NOT_FILE = re.compile(r"\.(?:py|js|ts|go|rs|java|c|h|cc|cpp|rb|php|json|ya?ml|toml|xml|svg|png|css|sh|spdx)$", re.IGNORECASE)
 PAGE = re.compile(r"\.(?:md|mdx|rst|adoc|html?)$", re.IGNORECASE)
@@ -30,35 +35,22 @@ LONGEST_OFFER = 4096  # characters
 
 def is_licence_file(path: str) -> bool:
     """Whether a path is the licence of its folder, by name."""
-    folder, _, name = path.rpartition("/")
-    # REUSE keeps texts in LICENSES/; there each file says itself which one it falls under.
-    return FILE.match(name) is not None and NOT_FILE.search(name) is None and folder.rpartition("/")[2] != "LICENSES"
+    return FILE.match(_name(path)) is not None and _may_be_one(path)
+
+
+def is_named_for_a_licence(path: str) -> bool:
+    """Whether a path may be the licence of its folder, if it holds a known text."""
+    return NAMED.fullmatch(_name(path)) is not None and _may_be_one(path)
 
 
 def is_notice_file(path: str) -> bool:
     """Whether a path is a NOTICE, which tells a folder's licence where no licence file does."""
-    return NOTICE_FILE.fullmatch(path.rpartition("/")[2]) is not None
-
-
-def licence_of_text(text: str) -> str | None:
-    """What a file states at its head: an SPDX tag, or a known licence's notice in its first comment."""
-    head = text[:HEAD]
-    if tag := TAG.search(head):
-        return _trimmed(tag[1]) or None
-    if not _may_speak_of_one(head) or NOTICE.search(head) is None:
-        return None
-    return _notice(head)
-
-
-def _may_speak_of_one(head: str) -> bool:
-    """Searches that cost a tenth of NOTICE, and pass over nothing that it finds: outside ASCII several letters have one small form."""
-    lowered = head.lower()
-    return not head.isascii() or "licen" in lowered or "permission is hereby granted" in lowered or "redistribution and use" in lowered
+    return NOTICE_FILE.fullmatch(_name(path)) is not None
 
 
 def licence_of_file(text: str) -> str:
     """The licence a licence file holds; UNKNOWN when it is no known one."""
-    return _classified(text) or UNKNOWN
+    return _classified(text)
 
 
 class Scopes:
@@ -83,7 +75,7 @@ class Scopes:
 
 
 def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
-    """Scopes from licence and NOTICE files: (path, content)."""
+    """Scopes from files that may be licences, by their names, and NOTICE files: (path, content)."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     notices: dict[str, dict[str, str]] = defaultdict(dict)
     offers = set()
@@ -91,44 +83,33 @@ def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
         folder, _, name = path.rpartition("/")
         text = content.decode(errors="replace")
         licence = licence_of_file(text)
-        if licence == UNKNOWN and folder and PAGE.search(name):
-            continue  # docs/license.md is mostly a page about the licence
-        if licence == UNKNOWN and len(text) <= LONGEST_OFFER and OFFER.search(text):
+        if licence != UNKNOWN:
+            (notices if is_notice_file(path) else found)[folder][name] = licence
+        elif not is_licence_file(path) or (folder and PAGE.search(name)):
+            continue  # most NOTICEs only say whose work it is; docs/license.md is mostly a page about the licence
+        elif len(text) <= LONGEST_OFFER and OFFER.search(text):
             offers.add(folder)
-        elif not is_notice_file(path):
-            found[folder][name] = licence
-        elif licence != UNKNOWN:  # most only say whose work it is
-            notices[folder][name] = licence
-    joined = {folder: _joined(licences, offered=folder in offers) for folder, licences in (notices | found).items()}
-    return Scopes(dict.fromkeys(offers, UNKNOWN) | joined)
+        else:
+            found[folder][name] = UNKNOWN
+    folders = {folder: _together(licences, offered=folder in offers) for folder, licences in (notices | found).items()}
+    return Scopes(dict.fromkeys(offers, UNKNOWN) | folders)
 
 
-def _joined(licences: dict[str, str], *, offered: bool) -> str:
-    names = sorted(set(licences.values()))
-    word = " OR " if offered or all(CHOICE.fullmatch(name) for name in licences) else " AND "
-    return word.join(f"({name})" if " " in name and len(names) > 1 else name for name in names)
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-def _trimmed(expression: str) -> str:
-    """An SPDX expression without what follows it on the line."""
-    words = expression.replace("(", " ( ").replace(")", " ) ").split()
-    kept: list[str] = []
-    for word in words:
-        joins = not kept or kept[-1] in {"AND", "OR", "WITH", "("} or word in {"AND", "OR", "WITH", ")"}
-        if not joins:
-            break
-        kept.append(word)
-    return " ".join(kept).replace("( ", "(").replace(" )", ")").rstrip("-")
+def _may_be_one(path: str) -> bool:
+    """Not code, not a list of what others ask, and not in a folder of texts, as REUSE keeps them: there each file names its own."""
+    folder, _, name = path.rpartition("/")
+    return not (NOT_FILE.search(name) or OF_OTHERS.search(name) or TEXTS.fullmatch(folder.rpartition("/")[2]))
+
+
+def _together(licences: dict[str, str], *, offered: bool) -> str:
+    choice = offered or all(CHOICE.fullmatch(name) for name in licences)
+    return joined(licences.values(), "OR" if choice else "AND") or UNKNOWN
 
 
 @functools.lru_cache(maxsize=4096)
-def _notice(head: str) -> str | None:
-    comment = BLOCK.search(head) or COMMENT.search(head)
-    if comment is None or NOTICE.search(comment[0]) is None:
-        return None
-    return _classified(MARKS.sub("", comment[0]), coverage=40.0)
-
-
-@functools.lru_cache(maxsize=4096)
-def _classified(text: str, coverage: float = 75.0) -> str | None:
-    return " AND ".join(licences_in(text, coverage=coverage)) or None
+def _classified(text: str) -> str:
+    return joined(licences_in(text, coverage=COVERAGE)) or UNKNOWN

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-import json
-from collections.abc import Callable, Iterable, Mapping
-from importlib.resources import files
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from finetune.data.licences import UNKNOWN
+from finetune.data.spdx import categories
 from finetune.records import Item
 
 PERMISSIVE = {"Permissive", "Public Domain"}
@@ -101,15 +100,3 @@ def _met(node: Any, allowed: Callable[[str], bool]) -> bool:
 def lowered(names: Iterable[str]) -> frozenset[str]:
     """The identifiers in small letters: SPDX does not tell letters apart by case."""
     return frozenset(name.lower() for name in names)
-
-
-@functools.cache
-def categories() -> Mapping[str, tuple[str, str]]:
-    """ScanCode's licence index: SPDX identifier in small letters -> (identifier, category)."""
-    index = json.loads((files("license_expression") / "data" / "scancode-licensedb-index.json").read_text(encoding="utf-8"))
-    found: dict[str, tuple[str, str]] = {}
-    for entry in index:
-        for name in (entry["spdx_license_key"], *entry["other_spdx_license_keys"]):
-            if name:
-                found.setdefault(name.lower(), (name, entry["category"]))
-    return found

@@ -12,6 +12,7 @@ from finetune.data.repos.renames import Delta, renames
 from finetune.data.tally import Tally
 from finetune.records import Change
 
+MIT = (Path(__file__).parent / "texts" / "mit.txt").read_text()
 IDENTITY = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always"]
 
 
@@ -50,6 +51,19 @@ def test_only_commits_that_change_one_text_file_are_changes(make_repository):
     )
     assert tally.read == 11
     assert tally.lost == 0
+
+
+def test_a_change_falls_under_the_licences_of_both_its_versions(make_repository):
+    tag = "# SPDX-License-Identifier: {}\n"
+    folder = make_repository(
+        [
+            ("Start", {"LICENSE": MIT, "a.py": tag.format("GPL-2.0-only") + "a = 1\n", "b.py": "b = 1\n"}),
+            ("Free a", {"a.py": "a = 2\n"}),
+            ("Set b", {"b.py": "b = 2\n"}),
+        ]
+    )
+    found, _ = changes_of(folder)
+    assert {change.origin.path: change.origin.license for change in found} == {"a.py": "GPL-2.0-only AND MIT", "b.py": "MIT"}
 
 
 def test_modes_links_and_types_are_no_changes_of_text(make_repository):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from finetune.data.licences import UNKNOWN, is_licence_file, is_notice_file, licence_of_file, licence_of_text, read_scopes
+from finetune.data.headers import licence_of_text
+from finetune.data.licences import UNKNOWN, is_licence_file, is_named_for_a_licence, is_notice_file, licence_of_file, read_scopes
 
 TEXTS = Path(__file__).parent / "texts"
 MIT = (TEXTS / "mit.txt").read_bytes()
@@ -44,10 +46,40 @@ def test_a_licence_file_is_known_by_its_name(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["licence.py", "license_checker.go", "LICENSES/MIT.txt", "LICENSES/LICENSE", "README.md", "a/LICENSE/b.py", "no_license"]
+    "path",
+    [
+        "licence.py",
+        "license_checker.go",
+        "LICENSES/MIT.txt",
+        "LICENSES/LICENSE",
+        "licenses/COPYING",
+        "LICENSE-third-party.txt",
+        "README.md",
+        "a/LICENSE/b.py",
+        "no_license",
+    ],
 )
 def test_other_names_are_no_licence(path):
     assert not is_licence_file(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["MIT-LICENSE", "GPL-LICENSE.txt", "GPL.txt", "gpl-3.0.txt", "LGPLv2.1", "LEGAL", "BSD", "jquery.license.md", "LICENSE"]
+)
+def test_a_file_may_be_named_for_its_licence(path):
+    assert is_named_for_a_licence(f"lib/{path}")
+
+
+@pytest.mark.parametrize("path", ["summit.txt", "THIRD_PARTY_LICENSES", "dependency-licenses.txt", "mit.py", "licenses/MIT.txt", "limits"])
+def test_other_names_do_not_hold_the_licence_of_their_folder(path):
+    assert not is_named_for_a_licence(f"lib/{path}")
+
+
+def test_a_file_named_for_a_licence_counts_where_it_holds_one():
+    scopes = read_scopes([("LICENSE", MIT), ("lib/apache-license.txt", APACHE), ("lib/apache.conf", b"Listen 80"), ("x/GPL.txt", b"gone")])
+    assert [scopes.of(path) for path in ("a.c", "lib/a.c", "x/a.c")] == ["MIT", "Apache-2.0", "MIT"]
+    offer = b"This text is dual-licensed."
+    assert read_scopes([("LICENSE", MIT), ("x/about-legal.txt", offer)]).of("x/a.c") == "MIT"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +94,13 @@ def test_other_names_are_no_licence(path):
             "GPL-2.0-or-later WITH Classpath-exception-2.0",
         ),
         ("# SPDX-License-Identifier: LicenseRef-Corp see the wiki\n", "LicenseRef-Corp"),
+        ("# SPDX-License-Identifier: MIT\n# SPDX-License-Identifier: GPL-2.0-only\n", "GPL-2.0-only AND MIT"),
+        ("# SPDX-License-Identifier: MIT OR ISC\n# SPDX-License-Identifier: Zlib\n", "(MIT OR ISC) AND Zlib"),
+        ("# SPDX-License-Identifier: MIT and GPL-2.0-only\n", "MIT AND GPL-2.0-only"),
+        ("# SPDX-License-Identifier: MIT or (GPL-2.0+ with Classpath-exception-2.0)\n", "MIT OR (GPL-2.0+ WITH Classpath-exception-2.0)"),
+        ("# SPDX-License-Identifier: MIT/GPL-2.0\n", "MIT OR GPL-2.0"),
+        ("/* SPDX-License-Identifier: MIT*/\n", "MIT"),
+        ("# SPDX-License-Identifier: MIT // see below\n", "MIT"),
         ("# SPDX-License-Identifier:\n", None),
         ("x = 'nothing stated'\n", None),
         ("license = 'a word in code'\n", None),
@@ -84,6 +123,69 @@ def test_a_file_states_its_licence_by_a_tag(line, licence):
 )
 def test_a_notice_in_the_first_comment_is_read_in_any_comment_style(header):
     assert licence_of_text(header + "\nclass A {}\n") == "Apache-2.0"
+
+
+BLOCK = "/*\n" + "".join(f" * {line}\n" for line in NOTICE.split("\n")) + " */\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "<?php\n" + BLOCK,
+        "<?php " + BLOCK,
+        "'use strict';\n" + BLOCK,
+        '"use client"\n\n' + BLOCK,
+        "package a;\n\n" + BLOCK,
+        "#pragma once\n" + BLOCK,
+        "#ifndef A_H\n#define A_H\n\n#include <b.h>\n" + BLOCK,
+        "/* eslint-disable */\n" + BLOCK,
+        "/* a.c: adds. */ " + BLOCK,
+        "/* a.c */\n" + "".join(f"// {line}\n" for line in NOTICE.split("\n")),
+        f'<?xml version="1.0"?>\n<!--\n{NOTICE}\n-->\n',
+        f"<!DOCTYPE html>\n<html lang='en'>\n<!--\n{NOTICE}\n-->\n",
+        f'#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n"""\n{NOTICE}\n"""\n',
+        f"--[[\n{NOTICE}\n--]]\n",
+        f"(*\n{NOTICE}\n*)\n",
+        f"{{-\n{NOTICE}\n-}}\nmodule A where\n",
+        f"=begin\n{NOTICE}\n=end\n",
+        "".join(f"! {line}\n" for line in NOTICE.split("\n")),
+        "".join(f"' {line}\n" for line in NOTICE.split("\n")),
+        "".join(f"#= {line}\n" for line in NOTICE.split("\n")),
+    ],
+)
+def test_a_notice_is_read_in_every_comment_before_the_code(header):
+    assert licence_of_text(header + "\nint a;\n") == "Apache-2.0"
+
+
+def test_a_notice_without_the_word_licence_is_one():
+    hpnd = """/* Copyright (c) 1994 Hewlett-Packard Company
+ *
+ * Permission to use, copy, modify, distribute and sell this software
+ * and its documentation for any purpose is hereby granted without fee,
+ * provided that the above copyright notice appear in all copies and
+ * that both that copyright notice and this permission notice appear
+ * in supporting documentation.  Hewlett-Packard Company makes no
+ * representations about the suitability of this software for any
+ * purpose.  It is provided "as is" without express or implied warranty.
+ */
+"""
+    assert licence_of_text(BLOCK + hpnd) == "Apache-2.0 AND HPND-sell-variant"
+
+
+def test_notices_in_several_comments_all_hold():
+    mit = "/*\n" + MIT.decode() + "*/\n"
+    assert licence_of_text(mit + BLOCK + "int a;\n") == "Apache-2.0 AND MIT"
+    assert licence_of_text(mit + "int a;\n" + BLOCK) == "MIT"
+
+
+@pytest.mark.parametrize(
+    "opening", ["/*", "<!--", '"""', "(*", "#|", "=begin\n", "#!", "<?", "<!doctype ", "package ", "\n", "# a\n", "//"]
+)
+def test_a_head_of_openings_without_an_end_takes_no_long_time(opening):
+    started = time.process_time()
+    licence_of_text(opening * 2000 + " license")
+    licence_of_text(f"{opening} license {opening * 600}\nint a;" * 3)
+    assert time.process_time() - started < 0.5
 
 
 def test_a_licence_quoted_in_code_is_no_statement():

@@ -257,6 +257,18 @@ def test_a_path_with_odd_characters_is_opened(make_repository, tmp_path):
     assert set(files) == {"a.py"}
 
 
+GPL = """This program is free software; you can redistribute it and/or modify
+it under the terms of the GNU General Public License as published by
+the Free Software Foundation; either version 2 of the License, or
+(at your option) any later version.
+
+This program is distributed in the hope that it will be useful,
+but WITHOUT ANY WARRANTY; without even the implied warranty of
+MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+GNU General Public License for more details.
+"""
+
+
 def test_each_file_carries_the_licence_it_falls_under(make_repository):
     folder = make_repository(
         [
@@ -269,10 +281,19 @@ def test_each_file_carries_the_licence_it_falls_under(make_repository):
                     "own/COPYING": "All rights reserved. Ask us.\n",
                     "own/c.py": "c = 1\n",
                     "own/d.py": "# SPDX-License-Identifier: GPL-2.0-only OR MIT\nd = 1\n",
+                    "lib/old/MIT-LICENSE": MIT,
+                    "lib/thing/GPL-LICENSE.txt": GPL,
+                    "lib/thing/e.py": "e = 1\n",
                 },
             )
         ]
     )
     files, _ = read(folder)
     found = {path: file.origin.license for path, file in files.items() if path.endswith(".py")}
-    assert found == {"a.py": "MIT", "deep/er/b.py": "MIT", "own/c.py": "LicenseRef-unknown", "own/d.py": "GPL-2.0-only OR MIT"}
+    assert found == {
+        "a.py": "MIT",
+        "deep/er/b.py": "MIT",
+        "own/c.py": "LicenseRef-unknown",
+        "own/d.py": "GPL-2.0-only OR MIT",
+        "lib/thing/e.py": "GPL-2.0-or-later",
+    }

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from finetune.data.headers import licence_of_text
 from finetune.data.languages import language_of, language_said
-from finetune.data.licences import Scopes, is_licence_file, is_notice_file, licence_of_text, read_scopes
+from finetune.data.licences import Scopes, is_licence_file, is_named_for_a_licence, is_notice_file, read_scopes
 from finetune.data.notebooks import as_script
 from finetune.data.repos.attributes import NOTHING, Attributes, Marks
 from finetune.data.repos.git import Blob, Store
@@ -50,7 +51,7 @@ def read_files(
 
 def scopes_of(store: Store, entries: Iterable[Entry]) -> Scopes:
     """The licence of each folder that holds a licence file, or a NOTICE."""
-    named = (entry for entry in entries if is_licence_file(entry.path) or is_notice_file(entry.path))
+    named = (entry for entry in entries if is_named_for_a_licence(entry.path) or is_licence_file(entry.path) or is_notice_file(entry.path))
     found = [entry for entry in named if entry.mode.startswith("100")]
     oids = dict.fromkeys(entry.oid for entry in found)
     contents = {blob.oid: blob.content for blob in store.blobs(oids, max_bytes=MAX_BYTES) if blob.reason is None}

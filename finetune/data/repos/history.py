@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+from finetune.data.headers import licence_of_text
 from finetune.data.languages import is_program, language_of, language_said
-from finetune.data.licences import Scopes, licence_of_text
+from finetune.data.licences import Scopes
 from finetune.data.names import is_test
 from finetune.data.notebooks import NOTEBOOK, as_script
 from finetune.data.repos.attributes import NOTHING, Attributes
@@ -21,6 +22,7 @@ from finetune.data.repos.renames import Delta, Names
 from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
 from finetune.data.repos.trees import list_tree
 from finetune.data.repos.versions import Versions
+from finetune.data.spdx import joined
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin
 
@@ -64,7 +66,7 @@ def read_changes(
     with repository.store() as store:
         commits = read_log(store, repository.commit, limit=limit, since=selection.since)
         if reason := selection.against_repository(repository):
-            for commit in commits:
+            for commit in filter(selection.reaches, commits):
                 tally.read += 1
                 tally.drop(Origin(repository.name, commit.oid, _only_path(commit)), reason)
             return
@@ -104,6 +106,9 @@ class _Chosen(NamedTuple):
 def _modified(commits: Iterator[Commit], chosen: _Chosen, tally: Tally) -> Iterator[Modified]:
     names = Names()
     for commit in commits:
+        if not chosen.selection.reaches(commit):
+            names.learn(commit.deltas)
+            continue
         reason = chosen.fault(commit)
         alone = len(commit.deltas) == 1
         deltas = [] if reason else commit.deltas if alone else programs_of(commit.deltas)
@@ -169,7 +174,8 @@ class _Reader:
         for change in batch:
             after, before = texts.take(change.after), texts.take(change.before)
             said = marks.get(change.today.encode(), NOTHING)
-            licence = licence_of_text(after.text) or self.scopes.of(change.today)
+            scope = self.scopes.of(change.today)
+            licence = joined({licence_of_text(version.text) or scope for version in (before, after)})  # both are learnt from
             place = (self.repository.name, change.commit, change.today)
             origin = Origin(*place, licence, said.generated, said.vendored, self.scopes.own)
             reason = after.reason or before.reason
