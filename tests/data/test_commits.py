@@ -59,11 +59,25 @@ RULES = [
     (change("Sides of a rectangle are multiplied"), "subject_without_imperative"),
     (change("Fix the sides wip of a rectangle"), "subject_is_noise"),
     (change("Fix the sides, I hope it is right"), "subject_is_noise"),
-    (change("Merge branch of the other sides"), "subject_is_noise"),
+    (change("Fix what code review found in it"), "subject_is_noise"),
+    (change("Fix what //codereview.x found in it"), "subject_is_noise"),
+    (change("Fix the work in progress of sides"), "subject_is_noise"),
+    (change("Fix the | LeetCode task of sides"), "subject_is_noise"),
+    (change("Fix the cdpcp of the sides"), "subject_is_noise"),
+    (change("Fix it, thanks to Ada for sides"), "subject_is_noise"),
+    (change("Fix for the sides, thanks to Ada"), "subject_is_noise"),
+    (change("Add a beter commit message"), "subject_is_noise"),
+    (change("Fix that bug where things didn't work but now they should"), "subject_is_noise"),
+    (change("Merge branch of the other sides"), "subject_of_a_tool"),
+    (change("Merge pull request of the sides"), "subject_of_a_tool"),
+    (change("Test an auto commit of sides"), "subject_of_a_tool"),
+    (change("Update CONTRIBUTING by the other sides"), "subject_of_a_tool"),
+    (change("Add sides <?xml and the rest"), "subject_of_a_tool"),
+    (change("Add sides signed-off-by the other side"), "subject_of_a_tool"),
+    (change("Fix sides (cherry picked from commit 1a)"), "subject_names_a_commit"),
     (change("Fix what https://tracker/1 says about it"), "subject_is_noise"),
-    (change("Update the rectangle sides to v1.20.3"), "subject_is_reference"),
     (change("Fix the sides of issue 17 now"), "subject_is_reference"),
-    (change("Revert 0123456789abcdef0123456789abcdef01234567 in these parts"), "subject_is_reference"),
+    (change("Revert 0123456789abcdef0123456789abcdef01234567 in these parts"), "subject_names_a_commit"),
     (change(before="a = 1\n", after="a = 2\n"), "too_few_tokens"),
     (change(before=BEFORE * 20), "too_many_tokens"),
     (change(after=AFTER * 20), "too_many_tokens"),
@@ -78,7 +92,8 @@ BOUNDS = [
     (change(GOOD + "x" * (10_000 - len(GOOD))), None),
     (change(GOOD + "x" * (10_001 - len(GOOD))), "message_too_long"),
     (change("Fix a b c d"), None),  # 11 characters, 5 words
-    (change("Fix a b cd"), "subject_length"),
+    (change("Fi a b c d"), "subject_length"),  # 10 and 5
+    (change("Fix a b cde"), "subject_length"),  # 11 and 4
     (change("Fix the sum sides"), "subject_length"),
     (change("Fix the sum of " + "x" * 984), None),  # 999 characters
     (change("Fix the sum of " + "x" * 985), "subject_length"),
@@ -91,11 +106,17 @@ BOUNDS = [
     (change("Fix the I/O of a[i] at last"), None),
     (change("Fix the sum as i see it"), "subject_is_noise"),
     (change("Fix the sum as i've seen it"), "subject_is_noise"),
-    (change("Fix the sum of all since 1.20"), None),
-    (change("Fix the sum of all since 1.20.3"), "subject_is_reference"),
-    (change("Fix the sum of 1.20.3 at last"), None),  # as upstream: what follows is no blank
+    (change("Fix the sum of all since 1.20.3"), None),
+    (change("Speed up the sum of the sides"), None),
+    (change("Deal with the sum of the sides"), None),
+    (change("Speed the sum of the sides"), "subject_without_imperative"),
+    (change("Sanitize the sum of the sides"), "subject_without_imperative"),
+    (change("Save a checkpoint of each of the sides"), None),
+    (change("Wipe the sum of the sides"), "subject_without_imperative"),
+    (change("Clear the wiped sum of the sides"), None),
+    (change("Fix the sum, thanks to Ada and Alan"), None),
     (change("Fix the hash " + "a" * 39 + " of two"), None),
-    (change("Fix the hash " + "a" * 40 + " of two"), "subject_is_reference"),
+    (change("Fix the hash " + "a" * 40 + " of two"), "subject_names_a_commit"),
     (change("Fix the issue of two sides"), None),
     (change("Fix the shapeshifting of two sides"), None),
     (change("Fix the shapes of two sides"), "subject_names_its_file"),
@@ -110,19 +131,22 @@ def test_each_rule_ends_where_it_says(bench: Bench, item: Change, reason: str | 
 
 def test_the_rules_are_asked_in_their_order(bench: Bench) -> None:
     worst = change("fix #1 wip shapes", before="x" * 50_000, after=" ")
+    commit = "0" * 40
     steps = [
         ("old_version_too_long", {"before": " "}),
         ("emptied", {"before": "y", "after": "y"}),
         ("unchanged", {"after": "z"}),
         ("subject_with_number_sign", {"message": "fix wip shapes"}),
         ("subject_names_its_file", {"message": "fix wip"}),
-        ("subject_length", {"message": "[a] [b] fix wip to 1.2.3"}),
-        ("cleaned_subject_length", {"message": "[a] all of wip it to 1.2.3"}),
-        ("subject_without_capital", {"message": "All of wip it to 1.2.3"}),
-        ("subject_without_imperative", {"message": "Bump wip to version 1.2.3"}),
-        ("subject_is_noise", {"message": "Bump it to version 1.2.3"}),
-        ("subject_is_reference", {"message": "Bump it to version three again"}),
-        ("version_bump", {"message": "Fix it to version three again"}),
+        ("subject_length", {"message": f"[a] [b] signed-off-by wip {commit}"}),
+        ("cleaned_subject_length", {"message": f"[a] all of wip signed-off-by bug 1 {commit}"}),
+        ("subject_without_capital", {"message": f"All of wip signed-off-by bug 1 {commit}"}),
+        ("subject_without_imperative", {"message": f"Bump wip signed-off-by bug 1 {commit}"}),
+        ("subject_of_a_tool", {"message": f"Bump wip of bug 1 {commit}"}),
+        ("subject_names_a_commit", {"message": "Bump wip for this bug 1"}),
+        ("version_bump", {"message": "Fix wip for this bug 1"}),
+        ("subject_is_noise", {"message": "Fix it for this bug 1"}),
+        ("subject_is_reference", {"message": "Fix it for this bug again"}),
     ]
     for reason, repair in steps:
         assert Commits(version_bumps=0)(worst, bench) == reason
@@ -130,8 +154,20 @@ def test_the_rules_are_asked_in_their_order(bench: Bench) -> None:
     assert Commits()(worst, bench) == "too_few_tokens"
 
 
+def test_more_verbs_are_taken_where_they_are_asked_for(bench: Bench) -> None:
+    subject = change("Sanitize the sum of the sides")
+    assert SMALL(subject, bench) == "subject_without_imperative"
+    assert not isinstance(SMALL.model_copy(update={"verbs": "more"})(subject, bench), str)
+
+
 @pytest.mark.parametrize(
-    "subject", ["Bump the pinned rectangle package again", "Set version of the rectangle again", "Update version of the rectangle"]
+    "subject",
+    [
+        "Bump lodash from 4.17.20 to 4.17.21",
+        "Bump the pinned rectangle package again",
+        "Set version of the rectangle again",
+        "Update version of the rectangle",
+    ],
 )
 def test_each_kind_of_version_bump_is_one(bench: Bench, subject: str) -> None:
     assert Commits(version_bumps=0)(change(subject), bench) == "version_bump"
@@ -204,7 +240,7 @@ def test_marks_for_machines_are_cleaned_away(subject: str, expected: str) -> Non
 
 
 def test_one_version_bump_in_ten_stays(bench: Bench) -> None:
-    bumps = [change("Bump the pinned rectangle package again", commit=f"{number:040x}") for number in range(400)]
+    bumps = [change("Bump rectangle from 4.17.20 to 4.17.21", commit=f"{number:040x}") for number in range(400)]
     kept = [bump for bump in bumps if not isinstance(Commits()(bump, bench), str)]
     assert 20 < len(kept) < 60
     assert all(isinstance(Commits(version_bumps=0)(bump, bench), str) for bump in kept)

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from finetune.data.functions import Function, code_lines, dedented, functions, parses, without_doc
 from finetune.data.miners import MINERS, Bench, Made, Refused
 from finetune.data.miners.commits import ChangeMiner
-from finetune.data.miners.commits.rules import FILE_RULES, NOISE_RULES, Rules, clean, first_reason, title_of
+from finetune.data.miners.commits.rules import FILE_RULES, MACHINE_RULES, NOISE_RULES, Rules, clean, first_reason, title_of
 from finetune.data.names import is_test
 from finetune.data.syntax import GRAMMARS
 from finetune.records import Change, Item
@@ -40,6 +40,7 @@ _RULES: Rules = {
     "no_fix": lambda _, subject: _FIX.search(subject) is None,
     "fix_of_form": lambda _, subject: _FORM.search(subject) is not None,
 }
+_NOISE: Rules = {**MACHINE_RULES, **NOISE_RULES}
 
 
 class _Pair(NamedTuple):
@@ -66,7 +67,7 @@ class Fixes(ChangeMiner):
         self.require_tokens(bench)
         said = clean(sentence_of(item.message))
         subject = without_number(said)
-        if reason := self._outside(item) or first_reason(_RULES, item, said) or first_reason(NOISE_RULES, item, subject):
+        if reason := self._outside(item) or first_reason(_RULES, item, said) or first_reason(_NOISE, item, subject):
             return reason
         if not self.min_words <= len(subject.split()) < 100:
             return "subject_length"

@@ -1,8 +1,8 @@
 """Instructions out of commits: the subject asks, the file before is what it asks about, the file after is the answer.
 
-The rules are CommitPackFT's (arXiv 2308.07124, table 6), in its order but for the token bounds: they cost more than the others together and
-come last. Its rule for file extensions is what `languages` does; its last rule, four words, follows from the second length rule. One thing
-is ours: the number a forge adds to a squashed merge, "(#12)", goes first, or no commit of a repository that squashes would be left.
+The rules are CommitPackFT's (arXiv 2308.07124, table 6, and octopack's filters), in its order but for the token bounds: they cost more than
+the others together and come last. Its rule for file extensions is what `languages` does; its last rule, four words, follows from the second
+length rule. docs/instructions.md names what else differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from finetune.data.line_diff import diff, numbered
 from finetune.data.miners import MINERS, Bench, Made, Miner
-from finetune.data.miners.commits.rules import CHANGE_RULES, SUBJECT_RULES, VERSION_BUMP, clean, first_reason, title_of
+from finetune.data.miners.commits.rules import (
+    CHANGE_RULES,
+    MACHINE_RULES,
+    NOISE_RULES,
+    SUBJECT_RULES,
+    VERSION_BUMP,
+    clean,
+    first_reason,
+    title_of,
+)
+from finetune.data.miners.commits.verbs import COMMITPACKFT, MORE, PHRASES
 from finetune.data.render import Encoder
 from finetune.errors import DataError
 from finetune.hashing import generator
@@ -60,6 +70,9 @@ class Commits(ChangeMiner):
 
     min_tokens: NonNegativeInt = Field(50, description="least tokens in the file before and after together")
     max_tokens: PositiveInt = Field(768, description="most tokens in the file before and after together")
+    verbs: Literal["commitpackft", "more"] = Field(
+        "commitpackft", description="what a subject may begin with: CommitPackFT's 256 verbs, or some 400 more beside them"
+    )
     version_bumps: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="share of version bumps that stay")
 
     def __call__(self, item: Item, bench: Bench) -> Sequence[Made] | str:
@@ -72,10 +85,19 @@ class Commits(ChangeMiner):
         reason = (
             first_reason(CHANGE_RULES, item, title)
             or first_reason(SUBJECT_RULES, item, subject)
+            or self._without_imperative(subject)
+            or first_reason(MACHINE_RULES, item, subject)
             or self._bumps_version(item, subject, bench)
+            or first_reason(NOISE_RULES, item, subject)
             or self._token_bounds(item, bench.encoder)
         )
         return reason or [self.asked(item.origin, subject, item.before, item.after)]
+
+    def _without_imperative(self, subject: str) -> str | None:
+        lowered = subject.lower()
+        verb = lowered.split()[0]
+        known = verb in COMMITPACKFT or lowered.startswith(PHRASES) or (self.verbs == "more" and verb in MORE)
+        return None if known else "subject_without_imperative"
 
     def _bumps_version(self, change: Change, subject: str, bench: Bench) -> str | None:
         origin = change.origin
