@@ -8,22 +8,25 @@ from typing import Literal
 
 from finetune.data.dates import seconds
 from finetune.data.repos import Repository
-from finetune.data.texts import printable_path
+from finetune.data.repos.log import date_of, read_log
 from finetune.hashing import stable_hash
 from finetune.records import Origin, Side
 
 SIDES = 2**64
 By = Literal["path", "repository", "date"]
-_LOG = ("--raw", "-z", "-c", "--no-renames", "--format=%H %ct")  # of a merge, only what is as in none of its parents
 
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """When one repository's commits were committed, and its files of today last touched: seconds since 1970."""
+    """When one repository's commits were committed, and its files of today last touched: seconds since 1970.
+
+    `unread` is the latest date of a commit of which git can not tell what it touched; None: there is no such commit.
+    """
 
     head: str
     commits: Mapping[str, int]
     files: Mapping[str, int]
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,11 @@ class Split:
     def _date(self, origin: Origin) -> int:
         dates = self.dates[origin.repo]
         commit = dates.commits[origin.commit]
-        return dates.files.get(origin.path, commit) if origin.commit == dates.head else commit
+        if origin.commit != dates.head:
+            return commit
+        # A commit that can not be read may have touched any file: none counts as older than it.
+        found = [date for date in (dates.files.get(origin.path), dates.unread) if date is not None]
+        return max(found, default=commit)
 
 
 def side(origin: Origin, *, valid_share: float, seed: int) -> Side:
@@ -77,16 +84,14 @@ def read_dates(repository: Repository) -> Dates:
     """The dates in a repository's history; a file that a shallow clone's first commit holds has that commit's date."""
     commits: dict[str, int] = {}
     files: dict[str, int] = {}
-    date = 0
+    latest_unread = None
     with repository.store() as store:
-        tokens = store.tokens("log", *_LOG, repository.commit, "--")
-        for token in tokens:
-            line = token.removeprefix(b"\n")
-            if line.startswith(b":"):
-                path = printable_path(next(tokens))
+        commits[repository.commit] = date_of(store, repository.commit)
+        for commit in read_log(store, repository.commit, merges=True):
+            commits[commit.oid] = commit.date
+            for delta in commit.deltas:
                 # Clocks go wrong: the latest date counts, not the first one in git's order.
-                files[path] = max(date, files.get(path, date))
-            else:
-                oid, _, stamp = line.partition(b" ")
-                date = commits[oid.decode()] = int(stamp)
-    return Dates(repository.commit, commits, files)
+                files[delta.path] = max(commit.date, files.get(delta.path, commit.date))
+            if commit.fault:
+                latest_unread = max(commit.date, latest_unread or commit.date)
+    return Dates(repository.commit, commits, files, latest_unread)

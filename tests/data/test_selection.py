@@ -81,6 +81,19 @@ def test_history_since_a_day_leaves_what_was_before(make_repository, tmp_path) -
     assert changes(folder, selection(tmp_path, since="2025-03-04T12:00:01+00:00"))[0] == ["Day 5"]
 
 
+def test_a_commit_with_a_wrong_old_date_hides_none_behind_it(make_repository, tmp_path) -> None:
+    folder = make_repository([])
+    turns = [(1, {"old.py": "a = 1\n"}), (5, {"old.py": "a = 2\n"}), (2, {"old.py": None, "new.py": "a = 2\n"}), (6, {"new.py": "a = 3\n"})]
+    for day, files in turns:
+        commit(folder, files, f"Day {day}", when=f"2025-03-0{day}T12:00:00+0000")
+    since, tally = selection(tmp_path, since="2025-03-04"), Tally()
+    assert changes(folder, since) == (["Day 5", "Day 6"], Counter())
+    found = read_changes(open_repository(str(folder), "HEAD"), tally, limit=1, selection=since)
+    assert [change.message for change in found] == ["Day 6\n"] and tally.read == 1
+    found = read_changes(open_repository(str(folder), "HEAD"), tally, limit=2, selection=since)
+    assert {change.origin.path for change in found} == {"new.py"}, "the rename between them is followed though it is too old itself"
+
+
 def test_an_owner_or_a_repository_that_opted_out_is_left_out_whole(make_repository, tmp_path) -> None:
     folder = make_repository([("Start", {"a.py": "a = 1\n", "b.py": "b = 1\n"}), ("Change a", {"a.py": "a = 2\n"})])
     git(folder, "remote", "add", "origin", "https://git.corp.test/Group/Sub/Tool.git")

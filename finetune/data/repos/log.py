@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from finetune.data.repos.git import GitFailed, Store
 from finetune.data.repos.renames import Delta
 from finetune.data.repos.trees import MISSING_TREE
 from finetune.data.texts import printable_path
 
-SHOWN = ("--raw", "-z", "--no-abbrev", "--no-renames", "--no-merges", "--format=%H%n%an%n%ae%n%B")
+FORMAT = "--format=%H %ct%n%an%n%ae%n%B"
+SHOWN = ("--raw", "-z", "--no-abbrev", "--no-renames", FORMAT)
+PLAIN, MERGED = ("--no-merges",), ("-c",)  # MERGED: of a merge, the files that are as in none of its parents
 RETRIED = 256  # commits asked for at once where some can not be read
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit without its files; `fault` says why there are no deltas where it has one."""
+    """A commit without its files; `fault` says why there are no deltas where it has one.
+
+    `date`: when it was committed, in seconds since 1970; 0 where it does not say. The deltas of a merge have a path alone.
+    """
 
     oid: str
     author: str = ""
@@ -24,42 +30,76 @@ class Commit:
     message: bytes = b""
     deltas: list[Delta] = field(default_factory=list)
     fault: str | None = None
+    date: int = 0
 
 
-def read_log(store: Store, commit: str, *, limit: int | None = None, since: int | None = None) -> Iterator[Commit]:
-    """The commits without merges that lead to `commit`, newest first: at most `limit`, none that was committed before `since`."""
-    chosen = ["--no-merges"] + ([] if limit is None else [f"--max-count={limit}"]) + ([] if since is None else [f"--max-age={since}"])
+def read_log(store: Store, commit: str, *, limit: int | None = None, since: int | None = None, merges: bool = False) -> Iterator[Commit]:
+    """The commits that lead to `commit`, newest first, with their merges or without: at most `limit` that were committed since.
+
+    Those with an older date are among them only where newer ones are behind them: for the renames in them, and beyond `limit`.
+    """
+    asked = _Asked(store, commit, SHOWN + (MERGED if merges else PLAIN), () if merges else PLAIN)
+    if since is None:
+        yield from _read(asked, limit)
+        return
+    # By its walk git would end at the first commit with a wrong, older date, and lose what is behind it.
+    dates, whole = _listed(asked)
+    recent = [place for place, date in enumerate(dates.values()) if date >= since][:limit]
+    found = _read(asked, recent[-1] + 1) if recent else iter(())
+    yield from (each for each in found if each.oid)
+    if not whole and (limit is None or len(recent) < limit):
+        yield Commit("", fault="missing_commit", date=since)
+
+
+class _Asked(NamedTuple):
+    """What is asked of git: how commits are shown, and which of those that lead to `commit`."""
+
+    store: Store
+    commit: str
+    shown: Sequence[str]
+    chosen: Sequence[str]
+
+
+def _read(asked: _Asked, limit: int | None) -> Iterator[Commit]:
+    if limit is not None:
+        asked = asked._replace(chosen=[*asked.chosen, f"--max-count={limit}"])
     given = 0
     try:
-        for found in _commits(store.tokens("log", *SHOWN, *chosen, commit, "--")):
+        for found in _commits(asked.store.tokens("log", *asked.shown, *asked.chosen, asked.commit, "--")):
             given += 1
             yield found
     except GitFailed:
         # It stops at the first commit of which a folder or a parent is not there, as in a clone without trees.
-        yield from _around(store, commit, chosen, given=given)
+        yield from _around(asked, given=given)
 
 
-def _around(store: Store, commit: str, chosen: list[str], *, given: int) -> Iterator[Commit]:
+def _around(asked: _Asked, *, given: int) -> Iterator[Commit]:
     """The commits after the first `given`, each that can not be read with its fault."""
-    oids, whole = _listed(store, commit, chosen)
-    rest = oids[given:]
-    there = dict(zip(rest, _with_tree(store, rest), strict=True))
-    found = _one_by_one(store, [oid for oid in rest if there[oid]])
+    dates, whole = _listed(asked)
+    rest = [*dates][given:]
+    there = dict(zip(rest, _with_tree(asked.store, rest), strict=True))
+    found = _one_by_one(asked, [oid for oid in rest if there[oid]], dates)
     for oid in rest:
-        yield next(found) if there[oid] else Commit(oid, fault=MISSING_TREE)
-    if not whole:
-        yield Commit("", fault="missing_commit")  # and whatever lies before it
+        yield next(found) if there[oid] else Commit(oid, fault=MISSING_TREE, date=dates[oid])
+    if not whole:  # one is not there, nor what lies before it: no younger than what could be read last
+        yield Commit("", fault="missing_commit", date=[*dates.values()][-1] if dates else date_of(asked.store, asked.commit))
 
 
-def _listed(store: Store, commit: str, chosen: list[str]) -> tuple[list[str], bool]:
-    """The ids of the commits that can be reached, and whether that is all of them."""
-    content = b""
+def _listed(asked: _Asked) -> tuple[dict[str, int], bool]:
+    """The ids of the commits that can be reached, with their dates, and whether that is all of them."""
+    content, whole = b"", True
     try:
-        for piece in store.tokens("rev-list", *chosen, commit, "--"):
+        for piece in asked.store.tokens("rev-list", "--timestamp", *asked.chosen, asked.commit, "--"):
             content += piece
     except GitFailed:
-        return content.decode().split(), False
-    return content.decode().split(), True
+        whole = False
+    lines = (line.split(" ") for line in content.decode().splitlines())
+    return {oid: int(date) for date, oid in lines}, whole
+
+
+def date_of(store: Store, commit: str) -> int:
+    """When a commit was committed, in seconds since 1970, though its parents are not there."""
+    return int(b"".join(store.tokens("log", "--no-walk", "--format=%ct", commit, "--")).strip() or 0)
 
 
 def _with_tree(store: Store, oids: list[str]) -> Iterator[bool]:
@@ -67,19 +107,19 @@ def _with_tree(store: Store, oids: list[str]) -> Iterator[bool]:
         yield blob.reason in {None, "too_large"}
 
 
-def _one_by_one(store: Store, oids: list[str]) -> Iterator[Commit]:
+def _one_by_one(asked_for: _Asked, oids: list[str], dates: Mapping[str, int]) -> Iterator[Commit]:
     for start in range(0, len(oids), RETRIED):
         asked = oids[start : start + RETRIED]
         while asked:
             given = 0
             lines = (f"{oid}\n".encode() for oid in asked)
             try:
-                for found in _commits(store.answers(lines, "log", *SHOWN, "--no-walk=unsorted", "--stdin")):
+                for found in _commits(asked_for.store.answers(lines, "log", *asked_for.shown, "--no-walk=unsorted", "--stdin")):
                     given += 1
                     yield found
                 assert given == len(asked), "git log left a commit out"
             except GitFailed:
-                yield Commit(asked[given], fault=MISSING_TREE)
+                yield Commit(asked[given], fault=MISSING_TREE, date=dates[asked[given]])
                 given += 1
             asked = asked[given:]
 
@@ -91,14 +131,15 @@ def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
     try:
         for token in tokens:
             line = token.removeprefix(b"\n")
+            if not line:
+                continue  # git writes one NUL more after the head of a merge
             if not line.startswith(b":"):  # a delta begins so, a commit with its id
                 if found:
                     yield found
                 found = _commit(token)
                 continue
             assert found is not None
-            old_mode, new_mode, before, after, status = line[1:].decode().split()
-            found.deltas.append(Delta(old_mode, new_mode, before, after, status, printable_path(next(tokens))))
+            found.deltas.append(_delta(line, printable_path(next(tokens))))
     except GitFailed as error:
         failure = error
     if found:
@@ -108,5 +149,13 @@ def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
 
 
 def _commit(token: bytes) -> Commit:
-    oid, author, email, message = token.split(b"\n", 3)
-    return Commit(oid.decode(), author.decode(errors="replace"), email.decode(errors="replace"), message)
+    head, author, email, message = token.split(b"\n", 3)
+    oid, _, date = head.decode().partition(" ")
+    return Commit(oid, author.decode(errors="replace"), email.decode(errors="replace"), message, date=int(date or 0))
+
+
+def _delta(line: bytes, path: str) -> Delta:
+    if line.startswith(b"::"):
+        return Delta("", "", "", "", line.decode().rpartition(" ")[2], path)
+    old_mode, new_mode, before, after, status = line[1:].decode().split()
+    return Delta(old_mode, new_mode, before, after, status, path)

@@ -37,6 +37,10 @@ class Selection:
         """The reason to leave all of a repository out."""
         return self.opt_out.against_repository(repository.names)
 
+    def reaches(self, commit: Commit) -> bool:
+        """Whether a commit is young enough to be looked at."""
+        return self.since is None or commit.date >= self.since
+
     def against_commit(self, commit: Commit) -> str | None:
         """The reason to leave a commit out, by who made it."""
         if not self.opt_out.authors:
