@@ -71,6 +71,15 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
                 file_name.unlink(missing_ok=True)
 
 
+def flush(path: Path) -> None:
+    """Has a file's content, or the names in a folder, written to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically."""
     write_atomic(path, json_text(value))

@@ -40,18 +40,34 @@ def hold(folder: Path, *, doing: str) -> Iterator[None]:
     Not for one who holds it already: the same process is refused like any other.
     """
     path = folder / LOCK
-    descriptor = _take(path)
+    descriptor = _take(path, fcntl.LOCK_EX)
     if descriptor is None:
         raise FinetuneError(refusal(folder, _read(path)))
     try:
-        mine = Holder(os.getpid(), platform.node(), doing, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps(asdict(mine)).encode())
+        _sign(descriptor, doing)
         yield
     finally:
         # Removed while it is still held: whoever waits for this very file finds that it is gone, and takes a new one.
         path.unlink(missing_ok=True)
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a forked child too, which shares it
+        os.close(descriptor)
+
+
+@contextmanager
+def share(folder: Path, *, doing: str) -> Iterator[None]:
+    """Until the block ends nobody can `hold` the folder; others can share it. Raises FinetuneError when somebody holds it.
+
+    Raises FileNotFoundError when there is no such folder, or none any more.
+    """
+    path = folder / LOCK
+    descriptor = _take(path, fcntl.LOCK_SH)
+    if descriptor is None:
+        raise FinetuneError(refusal(folder, _read(path)))
+    try:
+        _sign(descriptor, doing)
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
@@ -86,11 +102,17 @@ def refusal(folder: Path, found: Holder | None) -> str:
     )
 
 
-def _take(path: Path) -> int | None:
+def _sign(descriptor: int, doing: str) -> None:
+    mine = Holder(os.getpid(), platform.node(), doing, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(asdict(mine)).encode(), 0)
+
+
+def _take(path: Path, how: int) -> int | None:
     """The locked file, or None when another has it."""
     for _ in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        if _locked(descriptor, fcntl.LOCK_EX) and _is_at(descriptor, path):
+        if _locked(descriptor, how) and _is_at(descriptor, path):
             return descriptor
         os.close(descriptor)
         time.sleep(_PAUSE)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from killed import kill
-from office import commit, git
-from small_files import modules
-from village import make_village, write_dialogues
 from watching import content
 
 from finetune.base import read_base
@@ -24,33 +18,13 @@ from finetune.data.build.job import cut
 from finetune.data.build.stages import perform_all
 from finetune.data.report import BuildReport, read_report
 from finetune.data.repos import open_repositories
-from finetune.recipe import Recipe, parse_recipe
+from finetune.recipe import Recipe
 from finetune.run import open_run
 
 Make = Callable[..., Recipe]
 Made = dict[str, bytes | None]
 WHOLE = 256.0  # megabytes: all of it
 SIZES = (0.0001, 0.015, 0.026)
-MINERS: list[Any] = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "unit_tests", "commits", "fixes"]
-
-
-@pytest.fixture(scope="module")
-def village(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return make_village(tmp_path_factory.mktemp("village") / "all")
-
-
-@pytest.fixture(scope="module")
-def cut_recipe(village: list[Path], byte_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Makes a recipe for the village, each in a folder of its own."""
-    dialogues = write_dialogues(tmp_path_factory.mktemp("dialogues") / "said.jsonl")
-
-    def make(shard_mb: float, **data: Any) -> Recipe:
-        miners = [*MINERS, {"kind": "jsonl", "path": str(dialogues), "share": 0.05}]
-        values = {"repositories": [str(each) for each in village], "row_length": 1024, "valid_share": 0.3, "miners": miners}
-        head = {"name": "made", "runs": str(tmp_path_factory.mktemp("runs")), "model": {"path": str(byte_base)}}
-        return parse_recipe(json.dumps(head | {"data": values | {"shard_mb": shard_mb} | data}))
-
-    return make
 
 
 def made(recipe: Recipe) -> Made:
@@ -59,19 +33,6 @@ def made(recipe: Recipe) -> Made:
     run = open_run(recipe)
     assert not (run.folder / WORK).exists()
     return content(run.data)
-
-
-@pytest.fixture(scope="module")
-def whole(cut_recipe: Make) -> Recipe:
-    """A recipe that was built in one piece."""
-    recipe = cut_recipe(WHOLE)
-    build(recipe)
-    return recipe
-
-
-@pytest.fixture
-def expected(whole: Recipe) -> Made:
-    return content(open_run(whole).data)
 
 
 @pytest.fixture
@@ -174,40 +135,3 @@ def test_another_recipe_does_not_go_on_where_this_one_was_left(cut_recipe: Make)
     perform_all(plan(opened := open_inputs(recipe, read_base(recipe.model))), opened.tools)
     other = recipe.model_copy(update={"seed": 1})
     assert not stamps(plan(open_inputs(other, read_base(other.model))).folder)
-
-
-def test_datatrove_spreads_the_same_work(cut_recipe: Make, expected: Made) -> None:
-    """Under its local executor; those for Slurm and Ray are made of the same parts, and are not run here."""
-    from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
-
-    from finetune.data.build.cluster import spread
-
-    recipe = cut_recipe(SIZES[0])
-    spread(recipe, partial(LocalPipelineExecutor, workers=1), tasks=2).run()
-    run = open_run(recipe)
-    assert content(run.data) == expected
-    assert run.done("build") and not (run.folder / WORK).exists()
-    other = cut_recipe(SIZES[1])
-    for kind in (partial(SlurmPipelineExecutor, time="01:00:00", partition="cpu"), RayPipelineExecutor):
-        chain = [last := spread(other, kind, tasks=2)]
-        while last := getattr(last, "depends", None):
-            chain.append(last)
-        assert [each.world_size for each in reversed(chain)] == [2, 1, 2, 1, 2, 1]
-
-
-def test_a_cluster_builds_the_commits_that_were_there_when_it_was_set_to_work(cut_recipe: Make, tmp_path: Path) -> None:
-    from datatrove.executor import LocalPipelineExecutor
-
-    from finetune.data.build.cluster import spread
-
-    homes = [tmp_path / name for name in ("one", "other")]
-    for home in homes:
-        home.mkdir()
-        git(home, "init", "-q", "-b", "main")
-        commit(home, "Add everything there is", modules(home.name, 6))
-    recipe = cut_recipe(SIZES[0], repositories=[str(home) for home in homes], miners=["fim"])
-    chain = spread(recipe, partial(LocalPipelineExecutor, workers=1), tasks=1)
-    expected = [each.commit for each in open_repositories(recipe.data.repositories, "HEAD")]
-    commit(homes[0], "Add more", modules("more", 2))
-    chain.run()
-    assert [each.commit for each in read_report(open_run(recipe).data / "report.json").repositories] == expected

@@ -9,7 +9,6 @@ The work is parted into shards and stages (job.py); the rows do not depend on ho
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 from finetune.base import BaseFolder, read_base
 from finetune.data.build.checks import check_languages
 from finetune.data.build.handing import hand_on
-from finetune.data.build.job import Job, cut, read_job, write_job
+from finetune.data.build.job import Job, cut, plan_in, plan_of, read_job, write_job
 from finetune.data.build.stages import perform_all
 from finetune.data.build.tools import Tools, dialogues_of, open_tools
 from finetune.data.build.write import write
@@ -28,16 +27,15 @@ from finetune.data.dialogues import Dialogues
 from finetune.data.report import BuildReport, read_report, table
 from finetune.data.repos import Repository, open_repositories
 from finetune.errors import DataError, FinetuneError
-from finetune.files import STAGED, write_json
+from finetune.files import STAGED
 from finetune.lock import hold
 from finetune.recipe import Recipe
-from finetune.run import Run, open_run
+from finetune.run import Run, open_run, versions
 
 __all__ = ["BuildReport", "build", "table"]
 
 FORMAT = 8  # raised when the same commits and recipe would give other rows
 WORK = f"{STAGED}build"
-_INPUTS = "inputs.json"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
@@ -105,49 +103,67 @@ def _dataset(opened: Opened) -> BuildReport:
 @contextmanager
 def working(opened: Opened) -> Iterator[Job]:
     """The job of a build, new or taken up again. One of several shards stays in the run's folder, whatever ends the block."""
-    kept = False
+    job = plan(opened)
     try:
-        job = plan(opened)
-        kept = len(job.shards) > 1
         yield job
     finally:
-        if not kept:
-            discard(opened.run.folder / WORK)
+        if len(job.shards) == 1:
+            discard(job.folder)
 
 
 def plan(opened: Opened) -> Job:
-    """The job that lies in the run's folder, where it is the same work and can be taken up; else a new one in its place."""
-    folder, data = opened.run.folder.absolute() / WORK, opened.run.recipe.data
-    wanted = {"inputs": opened.inputs, "recipe": opened.run.digest("build"), "shard_mb": data.shard_mb}
-    known = folder / _INPUTS
-    if known.exists() and json.loads(known.read_text()) == json.loads(json.dumps(wanted)):
+    """The job that lies in the run's folder, where it is the same work and can be taken up; else a new one in its place.
+
+    Raises FinetuneError when another one lies there, and tasks of a cluster are at work on it.
+    """
+    folder, inputs = work_of(opened.run), planned(opened)
+    if plan_in(folder) == plan_of(inputs):
         job = read_job(folder)
         if len(job.shards) > 1:
             job = replace(job, recipe=opened.run.recipe)
-            write_job(job)
+            write_job(job, inputs)
             return job
     discard(folder)
-    job = Job(folder, opened.run.recipe, cut(opened.repositories, shard_mb=data.shard_mb))
-    write_job(job)
-    write_json(known, wanted)
+    job = Job(folder, opened.run.recipe, cut(opened.repositories, shard_mb=opened.run.recipe.data.shard_mb))
+    try:
+        write_job(job, inputs)
+    except OSError:
+        discard(folder)
+        raise
     return job
+
+
+def planned(opened: Opened) -> Mapping[str, Any]:
+    """What a job is made from: no other one is taken up. Parts of another version of the package are not, either."""
+    run = opened.run
+    known = {"inputs": opened.inputs, "recipe": run.digest("build"), "shard_mb": run.recipe.data.shard_mb}
+    return known | {"version": versions()["octotune"]}
+
+
+def work_of(run: Run) -> Path:
+    """Where the parts of a run's build lie until its dataset is written."""
+    return run.folder.absolute() / WORK
 
 
 def _clear(run: Run) -> None:
     """Clears the parts of a build that is done, where no other process works on the run by now."""
-    folder = run.folder / WORK
+    folder = work_of(run)
     if folder.exists() or _old(folder).exists():
         with suppress(FinetuneError), hold(run.folder, doing="build"):
             discard(folder)
 
 
 def discard(folder: Path) -> None:
-    """Clears a job. It loses its name first: half of one that is found after a kill would be taken for the whole."""
+    """Clears a job. It loses its name first: half of one that is found after a kill would be taken for the whole.
+
+    Raises FinetuneError when somebody is at work on it.
+    """
     old = _old(folder)
     if old.exists():
         shutil.rmtree(old)
     if folder.exists():
-        folder.rename(old)
+        with hold(folder, doing="clear"):
+            folder.rename(old)
         shutil.rmtree(old)
 
 

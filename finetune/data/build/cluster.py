@@ -7,18 +7,22 @@
     spread(recipe, partial(SlurmPipelineExecutor, time="24:00:00", partition="cpu", mem_per_cpu_gb=8), tasks=200).run()
 
 Needs `pip install octotune[cluster]`, and on every machine the same folder of the run and the same repositories at the same paths.
+docs/scaling.md has what each kind of cluster must be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from finetune.base import read_base
-from finetune.data.build import build, open_inputs, plan
-from finetune.data.build.stages import STAGES, perform_one
+from finetune.data.build import build, open_inputs, plan, planned
+from finetune.data.build.job import Job, plan_in, plan_of
+from finetune.data.build.stages import STAGES, Stage, limit_threads, perform_one, waiting
 from finetune.data.repos import Repository
 from finetune.errors import DataError
 from finetune.lock import hold
@@ -34,60 +38,118 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """The job of a task: its folder, which job is meant, and the folder that relative paths of the recipe begin in."""
+
+    folder: Path
+    digest: str
+    home: Path
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """In that folder, with the threads that the cluster gives a task; an executor that does not know how many says -1."""
+        cores = int(os.environ.get("DATATROVE_CPUS_PER_TASK", "-1"))
+        if cores > 0:
+            limit_threads(cores)
+        with chdir(self.home):
+            yield
+
+
+@dataclass(frozen=True)
 class OfRank:
     """A step of a pipeline: one stage on every so-manieth shard."""
 
-    folder: Path
+    of: Plan
     stage: str
     shards: int
 
     def __call__(self, _: object, rank: int, world_size: int) -> None:
-        for number in range(rank, self.shards, world_size):
-            perform_one(self.folder, self.stage, number)
+        with self.of.settled():
+            for number in range(rank, self.shards, world_size):
+                perform_one(self.of.folder, self.of.digest, self.stage, number)
 
 
 @dataclass(frozen=True)
 class Together:
     """A step of a pipeline: one stage on all shards."""
 
-    folder: Path
+    of: Plan
     stage: str
 
     def __call__(self, *_: object) -> None:
-        perform_one(self.folder, self.stage, None)
+        with self.of.settled():
+            perform_one(self.of.folder, self.of.digest, self.stage, None)
 
 
 @dataclass(frozen=True)
 class Finish:
     """The last step: the dataset, out of what the others have left. A repository may have other commits by then."""
 
-    recipe: Recipe
-    repositories: Sequence[Repository]
+    of: Plan
+    recipe: Recipe = field(repr=False)  # the logs have enough lines
+    repositories: Sequence[Repository] = field(repr=False)
 
     def __call__(self, *_: object) -> None:
+        with self.of.settled():
+            self._finish()
+
+    def _finish(self) -> None:
+        opened = open_inputs(self.recipe, read_base(self.recipe.model), self.repositories)
+        if plan_of(planned(opened)) != self.of.digest:
+            raise DataError(
+                f"{opened.run.folder}: what the recipe names has changed since its build was spread (a benchmark, conversations, "
+                "an opt-out list, the base or the version of octotune), so the parts are of no use; spread it anew"
+            )
         build(self.recipe, self.repositories)
 
 
-def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> Executor:
-    """The last of a chain of executors that build the recipe's dataset; its `run` runs them all. `tasks`: how many work at once.
+@dataclass(frozen=True)
+class Chain:
+    """Executors, each of which waits for the one before it."""
+
+    job: Job
+    logs: Path
+    executors: Sequence[tuple[Stage | None, Executor]]
+
+    def run(self) -> None:
+        """Runs them, or where they only queue their tasks, queues them. Raises DataError when a stage has ended with parts not done."""
+        from datatrove.executor import SlurmPipelineExecutor
+
+        for stage, executor in self.executors:
+            executor.run()
+            if stage is None or isinstance(executor, SlurmPipelineExecutor):
+                continue
+            if left := waiting(stage, self.job):
+                raise DataError(
+                    f"{self.job.folder}: {len(left)} of the parts of stage {stage.name} were not made; "
+                    f"{self.logs / stage.name / 'logs'} says why; what is done is kept: mend it, and spread the recipe anew"
+                )
+
+
+def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> Chain:
+    """A chain of executors that build the recipe's dataset; its `run` runs them all. `tasks`: how many work at once.
 
     Cuts the shards here and now. What is done already is not done again: after a failure, make the chain anew and run it.
     """
     opened = open_inputs(recipe, read_base(recipe.model))
     with hold(opened.run.folder, doing="build"):
         job = plan(opened)
-    shards = len(job.shards)
-    if shards == 1:
+    digest, logs = plan_in(job.folder), opened.run.folder.absolute() / LOGS
+    assert digest is not None
+    if len(job.shards) == 1:
         raise DataError(f"data.shard_mb: {recipe.data.shard_mb} leaves one shard, so there is nothing to spread; write a smaller one")
-    last: Executor | None = None
-    steps = [(each.name, OfRank(job.folder, each.name, shards) if each.by_shard else Together(job.folder, each.name)) for each in STAGES]
-    for name, step in (*steps, ("write", Finish(recipe, opened.repositories))):
-        last = executor(
-            pipeline=[step],
-            tasks=min(tasks, shards) if isinstance(step, OfRank) else 1,
-            logging_dir=str(opened.run.folder.absolute() / LOGS / name),
-            depends=last,
+    of, chain = Plan(job.folder, digest, Path.cwd()), list[tuple[Stage | None, Executor]]()
+    for stage in (*STAGES, None):
+        made = executor(
+            pipeline=[Finish(of, job.recipe, opened.repositories) if stage is None else _step(of, stage, job)],
+            tasks=min(tasks, len(job.shards)) if stage and stage.by_shard else 1,
+            logging_dir=str(logs / (stage.name if stage else "write")),
+            depends=chain[-1][1] if chain else None,
             skip_completed=False,  # of another job by the same name; our own marks say what is done
         )
-    assert last is not None
-    return last
+        chain.append((stage, made))
+    return Chain(job, logs, chain)
+
+
+def _step(of: Plan, stage: Stage, job: Job) -> OfRank | Together:
+    return OfRank(of, stage.name, len(job.shards)) if stage.by_shard else Together(of, stage.name)

@@ -11,9 +11,10 @@ A stage of a shard is a folder that appears when it is done. What comes out does
 
 from __future__ import annotations
 
-import os
+import hashlib
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,11 +22,12 @@ from typing import Any, NamedTuple, TypeVar
 from finetune.data.build.tools import Tools
 from finetune.data.repos import Repository
 from finetune.data.repos.trees import list_tree
-from finetune.files import write_atomic
+from finetune.files import flush, json_text, write_atomic, write_json
 from finetune.progress import track
 from finetune.recipe import Recipe
 
 MEGABYTE = 1_000_000
+_INPUTS = "inputs.json"
 T = TypeVar("T")
 
 
@@ -109,19 +111,31 @@ def _bytes(repository: Repository) -> int:
         return sum(entry.size or 0 for entry in list_tree(store, repository.commit))
 
 
-def write_job(job: Job) -> None:
-    """Puts a job where whoever works on it finds it."""
-    write_atomic(plan_of(job.folder), pickle.dumps(job))
+def write_job(job: Job, inputs: Mapping[str, Any]) -> None:
+    """Puts a job where whoever works on it finds it, and beside it what it is made from."""
+    write_atomic(_job_of(job.folder), pickle.dumps(job))
+    write_json(job.folder / _INPUTS, inputs)
 
 
 def read_job(folder: Path) -> Job:
     """The job in a folder."""
-    job: Job = load(plan_of(folder))
+    job: Job = load(_job_of(folder))
     return job
 
 
-def plan_of(folder: Path) -> Path:
-    """The file that holds the job of a folder."""
+def plan_in(folder: Path) -> str | None:
+    """Which job lies in a folder, by a digest of what it is made from; None where there is none."""
+    with suppress(FileNotFoundError):
+        return hashlib.sha256((folder / _INPUTS).read_bytes()).hexdigest()
+    return None
+
+
+def plan_of(inputs: Mapping[str, Any]) -> str:
+    """The same for a job that would be made from these."""
+    return hashlib.sha256(json_text(inputs).encode()).hexdigest()
+
+
+def _job_of(folder: Path) -> Path:
     return folder / "job.pickle"
 
 
@@ -138,8 +152,7 @@ def load(path: Path) -> Any:
 
 
 def sync(folder: Path) -> None:
-    """Has what lies in a folder written to the disk, so that a name given to it later means that it is whole."""
+    """Has what lies in a folder, and its names, written to the disk, so that a name given to it later means that it is whole."""
     for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        flush(path)
+    flush(folder)

@@ -8,21 +8,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
 from finetune.base import read_base
 from finetune.data.build.clean import clean
-from finetune.data.build.job import Job, Shard, Task, plan_of, read_job, sync
+from finetune.data.build.job import Job, Shard, Task, plan_in, read_job, sync
 from finetune.data.build.join import join
 from finetune.data.build.proof import prove
 from finetune.data.build.settle import settle_all
 from finetune.data.build.teach import teach
 from finetune.data.build.tools import Tools, open_tools
 from finetune.errors import DataError
-from finetune.files import staged_folder
+from finetune.files import flush, staged_folder
+from finetune.lock import in_turn, share
 from finetune.progress import track
 
 
@@ -50,14 +51,20 @@ def waiting(stage: Stage, job: Job) -> list[Shard | None]:
 
 
 def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None, *, alone: bool = False) -> None:
-    """One stage on one shard, with a bar if it is `alone` on the terminal.
+    """One stage on one shard, if it is not done, with a bar if it is `alone` on the terminal.
 
-    Its folder has its name when it is whole and on the disk; a kill before leaves it to be done.
+    Its folder has its name when it is whole and on the disk; a kill before leaves it to be done. Waits for whoever is at the same part.
     """
-    with staged_folder(job.place(stage.name, shard)) as folder:
-        stage.work(Task(job, tools, folder, shard, alone))
-        if len(job.shards) > 1:  # of a single one nothing is taken up again
-            sync(folder)
+    place, taken_up = job.place(stage.name, shard), len(job.shards) > 1
+    with in_turn(job.folder, doing=place.name):
+        if place.exists():
+            return
+        with staged_folder(place) as folder:
+            stage.work(Task(job, tools, folder, shard, alone))
+            if taken_up:
+                sync(folder)
+        if taken_up:
+            flush(job.folder)
 
 
 def perform_all(job: Job, tools: Tools) -> None:
@@ -76,7 +83,9 @@ def perform_all(job: Job, tools: Tools) -> None:
 
 
 def _perform_by(crew: Executor, stage: Stage, job: Job, shards: list[Shard]) -> None:
-    futures = [crew.submit(perform_one, job.folder, stage.name, shard.number) for shard in shards]
+    plan = plan_in(job.folder)
+    assert plan is not None
+    futures = [crew.submit(perform_one, job.folder, plan, stage.name, shard.number) for shard in shards]
     try:
         for future in track(as_completed(futures), label=stage.name, total=len(futures)):
             future.result()
@@ -90,18 +99,34 @@ def _perform_by(crew: Executor, stage: Stage, job: Job, shards: list[Shard]) -> 
             future.cancel()
 
 
-def perform_one(folder: Path, stage: str, number: int | None) -> None:
-    """One stage on the shard of this number, if it is not done, for a job in a folder; `number` None: a stage of all shards."""
-    job, tools = _opened(folder, plan_of(folder).stat().st_mtime_ns)
-    found = next(each for each in STAGES if each.name == stage)
-    shard = None if number is None else job.shards[number]
-    if not job.place(stage, shard).exists():
-        perform(found, job, tools, shard)
+def perform_one(folder: Path, plan: str, stage: str, number: int | None) -> None:
+    """One stage on the shard of this number, if it is not done; `number` None: a stage of all shards.
+
+    Raises DataError when another job than that of the plan lies in the folder, or none.
+    """
+    with _at_work(folder, plan, f"build: {stage}"):
+        job, tools = _opened(folder, plan)
+        found = next(each for each in STAGES if each.name == stage)
+        perform(found, job, tools, None if number is None else job.shards[number])
+
+
+@contextmanager
+def _at_work(folder: Path, plan: str, doing: str) -> Iterator[None]:
+    """The job stays in its folder until the block ends."""
+    with ExitStack() as stack:
+        with suppress(FileNotFoundError):
+            stack.enter_context(share(folder, doing=doing))
+        if plan_in(folder) != plan:
+            raise DataError(
+                f"{folder}: the job of this task is there no more: its dataset has been built, or another job has taken its place "
+                "(other commits, another recipe, another version); look at the run, and if it is still to be built, spread it anew"
+            )
+        yield
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(folder: Path, _: int) -> tuple[Job, Tools]:
-    """A job and the tools for it, once in a process for each time that it was planned."""
+def _opened(folder: Path, _: str) -> tuple[Job, Tools]:
+    """A job and the tools for it, once in a process for each plan."""
     job = read_job(folder)
     return job, open_tools(job.recipe, read_base(job.recipe.model))
 
@@ -113,12 +138,24 @@ def _crew(processes: int) -> Iterator[Executor | None]:
         yield None
         return
     # Spawned: a fork of a process with threads, as tokenizers start them, may never come to life.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
         try:
             yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin(threads: int) -> None:
+    limit_threads(threads)
+    _end_with_parent()
+
+
+def limit_threads(threads: int) -> None:
+    """Has the tokenizers of this process, not started yet, work with so many threads, where the environment does not say how many."""
+    for name in ("RAYON_NUM_THREADS", "FASTOKENS_BPE_THREADS"):
+        os.environ.setdefault(name, str(threads))
 
 
 def _end_with_parent() -> None:

@@ -45,7 +45,8 @@ def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> B
         require_samples(totals.by_side(), totals.items.dropped)
         rows = _write_rows(shuffle, folder, tools)
         write_lists(job, found, lines, folder)
-        report = _report(job, totals, found.check, rows, hashes(folder))
+        engine = _engine(job, [tools.encoder.engine] if dialogues else [])
+        report = _report(job, totals, found.check, rows, hashes(folder), engine)
         write_json(folder / "report.json", report.as_dict())
         write_atomic(folder / "README.md", card(report, run.recipe))
     return report
@@ -93,7 +94,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def _report(job: Job, totals: Totals, check: SplitCheck, rows: dict[Side, int], shards: dict[str, str]) -> BuildReport:
+def _report(job: Job, totals: Totals, check: SplitCheck, rows: dict[Side, int], shards: dict[str, str], engine: str) -> BuildReport:
     items, data = totals.items, job.recipe.data
     return BuildReport(
         repositories=tuple(Source(each.name, each.path, each.commit) for each in job.repositories),
@@ -110,13 +111,13 @@ def _report(job: Job, totals: Totals, check: SplitCheck, rows: dict[Side, int], 
         split=check,
         sides={side: totals.sides[side] for side in SIDES},
         benchmarks=dict(totals.benchmarks),
-        engine=_engine(job),
+        engine=engine,
         shards=shards,
         lines=Counts.of(totals.lines),
         instructions={miner: Counts.of(tally) for miner, tally in sorted(totals.instructions.items())},
     )
 
 
-def _engine(job: Job) -> str:
-    """The library that tokenised: the fast one only where no process had to leave it aside."""
-    return str(max(load(place / ENGINE) for place in job.places("teach")))
+def _engine(job: Job, here: Sequence[str]) -> str:
+    """The library that tokenised: the fast one only where no process, this one among them if it did, had to leave it aside."""
+    return max(*here, *(str(load(place / ENGINE)) for place in job.places("teach")), "")

@@ -10,6 +10,7 @@ import atexit
 import fcntl
 import functools
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -227,7 +228,14 @@ def _skip(output: IO[bytes], size: int) -> int:
 
 @contextmanager
 def open_store(path: str, *, objects: str, shallow: frozenset[str], object_format: str) -> Iterator[Store]:
-    """The objects in `objects`, until the block ends; `shallow` are the commits whose parents were never fetched."""
+    """The objects in `objects`, until the block ends; `shallow` are the commits whose parents were never fetched.
+
+    Raises DataError when that folder is not there: git would call every object of the repository missing.
+    """
+    if not Path(objects).is_dir():
+        raise DataError(
+            f"{path}: its objects are not on {platform.node()} ({objects}); bring them back to that path, on every machine that works on it"
+        )
     folder = Path(tempfile.mkdtemp(prefix="finetune-git-"))
     # A reader that nobody reads to its end may never come back here: then it goes when the process ends.
     clear = functools.partial(shutil.rmtree, folder, ignore_errors=True)
