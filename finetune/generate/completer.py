@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune.data.render import Encoder, encode_prompt
 from finetune.errors import EvaluateError
 from finetune.generate.choose import Draw, chances, choose
-from finetune.generate.few_rows import few_row_forwards, packs_few_rows
+from finetune.generate.few_rows import few_row_forwards, head_forward, packs_few_rows
 from finetune.generate.lanes import Lanes
 from finetune.generate.rows import Engine
 from finetune.generate.sharing import BASE_ADAPTER, sharing_of
@@ -37,12 +37,13 @@ class Filled:
 
 @dataclass(slots=True)
 class _Row:
-    """One arm's answer as it grows."""
+    """One arm's answer as it grows. `text` is that of the first `told` ids."""
 
     arm: str
     draw: Draw
     ids: list[int]
     text: str = ""
+    told: int = 0
     said: list[Token] = field(default_factory=list)
     seconds: float = 0.0
     first_s: float | None = None
@@ -64,7 +65,7 @@ class BatchCompleter:
         alone, modules = _alone(model, adapters), (*model.modules(),)
         sharing = sharing_of(model, modules, [name for name in adapters.values() if name not in alone])
         few = few_row_forwards(modules) if packs_few_rows() else ()
-        self._engine = Engine(model, modules, encoder.pad_id, alone, sharing, few, Lock())
+        self._engine = Engine(model, modules, encoder.pad_id, alone, sharing, few, head_forward(model), Lock())
         self._adapters = {BASE: BASE_ADAPTER, **adapters}
         self.encoder = encoder
         self._names = {encoder.token(sentinel): sentinel for sentinel in encoder.family.sentinels}
@@ -167,20 +168,24 @@ class BatchCompleter:
     def _note(self, rows: Sequence[_Row], tokens: Sequence[int], found: Sequence[tuple[float, list[tuple[int, float]]]]) -> None:
         """Keep what each row has just said, with its chance."""
         for row, token, (chance, others) in zip(rows, tokens, found, strict=True):
-            before, row.text = row.text, self._text(row)
-            text = self._name(token) if row.stopped else row.text[len(before) :]
+            before = row.text
+            text = self._name(token) if row.stopped else self._text(row)[len(before) :]
             row.said.append(Token(text, chance, [(self._name(other), share) for other, share in others], stop=row.stopped))
 
     def _name(self, token: int) -> str:
         """A token alone; `\ufffd` for bytes that are no whole character."""
-        return self._names.get(token) or self.encoder.decode([token])
+        if token not in self._names:
+            self._names[token] = self.encoder.decode([token])
+        return self._names[token]
 
     def _text(self, row: _Row) -> str:
-        return self.encoder.decode(row.ids).rstrip(_UNFINISHED)
+        if row.told < len(row.ids):
+            row.text, row.told = self.encoder.decode(row.ids).rstrip(_UNFINISHED), len(row.ids)
+        return row.text
 
     def _answer(self, row: _Row) -> Answer:
-        answer = Answer(row.arm, self._text(row), len(row.ids), row.seconds, stopped=row.stopped, finished=row.finished)
-        return replace(answer, first_s=row.first_s, said=(*row.said,))
+        text, said = self._text(row), (*row.said,)
+        return Answer(row.arm, text, len(row.ids), row.seconds, row.stopped, row.finished, row.first_s, said)
 
 
 def _alone(model: Any, adapters: Mapping[str, str]) -> frozenset[str]:

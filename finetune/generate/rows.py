@@ -32,7 +32,8 @@ class Engine:
     """The model and the lock: one forward pass at a time, for a batch's adapters hang on the model itself while it runs.
 
     `modules` are all of the model's, listed once: a walk over them costs more than a small layer. `alone`: adapters, and the base,
-    that can only run by themselves; all others are put on the rows of a batch by `sharing`. `few`: layers' faster way for a few rows.
+    that can only run by themselves; all others are put on the rows of a batch by `sharing`. `few`: layers' faster way for a few rows;
+    `head`: the last layer's for the last column of many.
     """
 
     model: Module
@@ -41,6 +42,7 @@ class Engine:
     alone: frozenset[str]
     sharing: Sharing
     few: Forwards
+    head: Forwards
     lock: Lock
 
     @property
@@ -58,8 +60,8 @@ class Engine:
         import torch
 
         # no_grad, not inference_mode: what a layer may keep for later must stay usable in training.
-        few = self.few if inputs["input_ids"].numel() in FEW else ()
-        with self.lock, _evaluating(self.modules), torch.no_grad(), under() as more, swapped(few):
+        forwards = self.few if self.few and inputs["input_ids"].numel() in FEW else self.head
+        with self.lock, _evaluating(self.modules), torch.no_grad(), under() as more, swapped(forwards):
             return self.model(**inputs, **more, use_cache=True)
 
     @contextmanager

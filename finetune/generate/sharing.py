@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetune.methods.tuners.layer import OwnLayer
 
 BASE_ADAPTER = "__base__"  # peft's name for a row without an adapter
+_BATCH_TOKENS_WIDTH = 3  # dimensions
 
 # Within the block the model's rows are under their adapters; what it gives is to be added to the model's inputs.
 Under = Callable[[], AbstractContextManager[Mapping[str, object]]]
@@ -96,7 +97,7 @@ def _is_plain(layer: Any, adapters: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """What an adapter adds to the outputs of a stretch of rows: y += B A x * scaling."""
+    """What an adapter adds to the outputs of a stretch of rows: y += x A B * scaling. `down` (A) is I x R, `up` (B) R x O."""
 
     start: int
     end: int
@@ -105,14 +106,19 @@ class _Update:
     scaling: float
 
     def add_to(self, y: Tensor, x: Tensor) -> None:
-        from torch.nn.functional import linear
-
-        x, y = x[self.start : self.end], y[self.start : self.end]
-        inner = linear(x.to(self.down.dtype), self.down)
+        x = self._of(x)
+        inner = (x if x.dtype == self.down.dtype else x.to(self.down.dtype)).mm(self.down)
         if inner.dtype == y.dtype == self.up.dtype and y.is_contiguous():
-            y.view(-1, y.shape[-1]).addmm_(inner.flatten(0, -2), self.up.T, alpha=self.scaling)
+            self._of(y).addmm_(inner, self.up, alpha=self.scaling)
         else:
-            y += (linear(inner, self.up) * self.scaling).to(y.dtype)
+            part = y[self.start : self.end]
+            part += (inner.mm(self.up) * self.scaling).to(y.dtype).view(part.shape)
+
+    def _of(self, z: Tensor) -> Tensor:
+        """The stretch alone, a token a line. At each token of an answer each layer comes here: as few calls of torch as may be."""
+        if self.end - self.start == 1 and z.dim() == _BATCH_TOKENS_WIDTH:
+            return z[self.start]
+        return z[self.start : self.end].flatten(0, -2)
 
 
 def _swapped(layers: Sequence[Any], rows: Sequence[str]) -> Under:
@@ -131,7 +137,7 @@ def _swapped(layers: Sequence[Any], rows: Sequence[str]) -> Under:
 def _forward(layer: Any, parts: Sequence[Stretch], rows: int) -> Callable[..., Tensor]:
     base: Callable[..., Tensor] = layer.base_layer
     updates = [
-        _Update(part.start, part.end, layer.lora_A[part.name].weight, layer.lora_B[part.name].weight, layer.scaling[part.name])
+        _Update(part.start, part.end, layer.lora_A[part.name].weight.t(), layer.lora_B[part.name].weight.t(), layer.scaling[part.name])
         for part in parts
         if part.name in layer.lora_A
     ]
@@ -139,7 +145,7 @@ def _forward(layer: Any, parts: Sequence[Stretch], rows: int) -> Callable[..., T
         return base
 
     def forward(x: Tensor, *more: Any, **named: Any) -> Tensor:
-        assert len(x) == rows, "the first dimension of a layer's input is the batch"
+        assert x.shape[0] == rows, "the first dimension of a layer's input is the batch"
         y = base(x, *more, **named)
         for update in updates:
             update.add_to(y, x)

@@ -9,7 +9,7 @@ import pytest
 
 from finetune.data.render import Encoder
 from finetune.generate import BatchCompleter, few_rows
-from finetune.generate.few_rows import FEW, few_row_forwards, swapped
+from finetune.generate.few_rows import FEW, few_row_forwards, head_forward, swapped
 from finetune.generate.room import RoomyLayer, give_room
 from finetune.generate.sharing import Stretch, sharing_of, stretches
 from finetune.records import FimPrompt, Sampling
@@ -116,6 +116,32 @@ def test_only_plain_layers_in_float32_are_swapped() -> None:
 
     assert few_row_forwards([torch.nn.Linear(2, 2).half(), Other(2, 2), torch.nn.LayerNorm(2)]) == []
     assert len(few_row_forwards([torch.nn.Linear(2, 2)])) == 1
+
+
+def test_the_last_column_of_many_rows_goes_through_the_head_in_one_product(attach: Any) -> None:
+    """torch would take a product a row: its batched one reads the weight anew for each."""
+    import torch
+    from torch.profiler import profile
+
+    model = attach()
+    hidden = torch.randn(16, 7, model.get_output_embeddings().in_features)[:, -1:]
+    with torch.no_grad(), profile() as seen, swapped(head_forward(model)):
+        found = model.get_output_embeddings()(hidden)
+    with torch.no_grad():
+        torch.testing.assert_close(found, model.get_output_embeddings()(hidden))
+    names = {event.name for event in seen.events()}
+    assert "aten::mm" in names and "aten::bmm" not in names
+    assert "forward" not in vars(model.get_output_embeddings())
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("rows", [["default"], ["__base__", "default"], ["default", "default", "__base__"]])
+def test_stretches_of_one_row_and_of_several(attach: Any, rows: list[str], tokens: int) -> None:
+    import torch
+
+    model = attach()
+    ids = torch.randint(5, 250, (len(rows), tokens), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(by_slices(model, ids, rows, ["default"]), by_peft(model, ids, rows), rtol=1e-4, atol=1e-4)
 
 
 def test_a_cache_with_room_holds_what_a_growing_one_holds() -> None:
