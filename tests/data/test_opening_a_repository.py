@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from finetune.data.build import build
 from finetune.data.repos import open_repositories, open_repository, read_files
 from finetune.data.tally import Tally
 from finetune.errors import DataError
+from finetune.recipe import parse_recipe
 
 
 def git(folder: Path, *arguments: str, when: str = "") -> str:
@@ -112,3 +114,37 @@ def test_a_line_break_in_the_path_of_a_repository_is_named(make_repository) -> N
     folder = make_repository([("Start", {"a.py": "a = 1\n"})], name="two\nlines")
     with pytest.raises(DataError, match="a line break in the path"):
         open_repository(str(folder), "HEAD")
+
+
+def test_bytes_that_are_no_text_in_a_path_are_named(make_repository) -> None:
+    """The path stands in the dataset's report, which is UTF-8."""
+    folder = make_repository([("Start", {"a.py": "a = 1\n"})], name=os.fsdecode(b"r\xff"))
+    with pytest.raises(DataError, match="bytes in the path that are no UTF-8; move it or write a link to it"):
+        open_repository(str(folder), "HEAD")
+
+
+def test_bytes_that_are_no_text_in_a_remote_do_not_reach_the_name(make_repository) -> None:
+    folder = make_repository([("Start", {"a.py": "a = 1\n"})], name="shop")
+    git(folder, "config", "remote.origin.url", os.fsdecode(b"https://host/team/sh\xffop.git"))
+    opened = open_repository(str(folder), "HEAD")
+    assert (opened.name, opened.names) == ("team/sh\\xffop", ("team/sh\\xffop",))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"), [("repositoryformatversion", "99", "repo version"), ("extensions.refstorage", "future", "extension")]
+)
+def test_a_format_that_git_does_not_know_asks_for_a_newer_git(make_repository, key: str, value: str, found: str) -> None:
+    folder = make_repository([("Start", {"a.py": "a = 1\n"})])
+    git(folder, "config", "core.repositoryformatversion", "1")
+    git(folder, "config", key if "." in key else f"core.{key}", value)
+    with pytest.raises(DataError, match=f"{found}.*; install a newer git"):
+        open_repository(str(folder), "HEAD")
+
+
+def test_a_clone_without_its_contents_is_told_how_to_get_them(make_repository, tmp_path: Path) -> None:
+    source = make_repository([("Start", {"a.py": "a = 1\n", "b.py": "b = 1\n"})])
+    git(source, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--bare", "--filter=blob:none", f"file://{source}", "partial.git")
+    recipe = parse_recipe(f"runs: {tmp_path / 'runs'}\ndata: {{repositories: [{tmp_path / 'partial.git'}]}}")
+    with pytest.raises(DataError, match=r"dropped: missing 2\); a clone without contents: type git fetch --refetch --no-filter"):
+        build(recipe)

@@ -29,9 +29,11 @@ def require_heldout(recipe: Recipe, books: Tally, origins: Iterable[Origin], fil
     """Raises DataError: there is no file, or none to measure on. `origins` are those of the `files` that would be kept."""
     data = recipe.data
     if not files:
+        cure = "write data.repositories=[PATH] of a repository with source code, or loosen data.languages and data.filters"
+        if books.dropped["missing"]:
+            cure = "a clone without contents: type git fetch --refetch --no-filter there"
         raise DataError(
-            f"{', '.join(data.repositories)}: not a single usable file among {books.read} paths ({_reasons(books.dropped)}); "
-            "write data.repositories=[PATH] of a repository with source code, or loosen data.languages and data.filters"
+            f"{', '.join(data.repositories)}: not a single usable file among {books.read} paths ({_reasons(books.dropped)}); {cure}"
         )
     if data.split.by == "date":
         found = f"data.split.date: since {data.split.date} none of {files} files was touched, so nothing could be measured"

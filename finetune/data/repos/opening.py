@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune.data.repos.git import Store, ask, open_store
+from finetune.data.texts import printable_path
 from finetune.errors import DataError
 from finetune.files import of_user
 
@@ -130,11 +132,14 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"{path}: {found} is there, no git repository; write the path of a work tree or a bare repository")
+    if (printable := printable_path(os.fsencode(folder))) != str(folder):
+        raise DataError(f"{printable}: bytes in the path that are no UTF-8; move it or write a link to it")
     places = ["--path-format=absolute", "--git-path", "objects", "--git-path", "shallow", "--show-object-format", "--absolute-git-dir"]
     status, answer, complaint = ask(folder, "rev-parse", *places, "--is-inside-work-tree", "--show-prefix")
     if status:
-        hint = "write the path of a work tree or a bare repository"
-        reason = "no git repository" if "not a git repository" in complaint else complaint
+        newer = "repo version" in complaint or "repository extension" in complaint
+        hint = "install a newer git" if newer else "write the path of a work tree or a bare repository"
+        reason = "no git repository" if "not a git repository" in complaint else " ".join(complaint.split())
         raise DataError(f"{path}: {reason}; {hint}")
     if answer.count("\n") != 5:
         raise DataError(f"{path}: a line break in the path, which git can not tell us; move it or write a link to it")
@@ -148,7 +153,7 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
 def _names(folder: Path) -> tuple[str, str]:
     """The whole path the remote `origin` has on its host ("" without one), and the name: the last two parts of it, or the folder's."""
     _, url, _ = ask(folder, "config", "--get", "remote.origin.url")
-    if parts := _remote_parts(url):
+    if parts := _remote_parts(printable_path(os.fsencode(url))):
         return "/".join(parts), "/".join(parts[-2:])
     inner = folder.resolve()
     return "", (inner.parent if inner.name == ".git" else inner).name.removesuffix(".git")
