@@ -158,6 +158,21 @@ def test_the_page_says_how_to_start_and_what_was_left_out(exported: Run) -> None
         assert first["input_ids"] == list(stored(exported, "train")[0].ids)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_line_has_its_origin_and_licences_beside_it(exported: Run, kind: str) -> None:
+    page = (exported.data / "exports" / kind / "README.md").read_text()
+    for side in SIDES:
+        origins = [json.loads(line) for line in (exported.data / "exports" / kind / f"{side}.origins.jsonl").read_text().splitlines()]
+        lines = lines_of(exported, kind, side)
+        assert len(origins) == len(lines)
+        rows = iter(stored(exported, side))
+        for line, origin in zip(lines, origins, strict=True):  # what was left out shifts the lines: each is found by what it says
+            plugin = dict(FORMATS)[kind]()
+            told = next(told for told in rows if plugin.line(told) == line)
+            assert origin == {name: getattr(told.row, name) for name in ("miner", "repo", "commit", "paths", "licenses")}
+            assert all(f"- {licence or 'none'}: " in page for licence in origin["licenses"])
+
+
 def known_keys() -> tuple[set[str], set[str]]:
     """What axolotl and LLaMA-Factory know, from their own schemas."""
     import transformers
