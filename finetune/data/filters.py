@@ -152,9 +152,14 @@ class LongLines(Filter):
         if language in LONG_LINED:
             return "long_line" if has_line_over(text, self.max_length_of_prose) else None
         longer = has_line_over(text, self.max_length)
-        if len(text) > self.mean_length * (text.count("\n") + (not text.endswith("\n"))):
+        if len(text) > self.mean_length * _lines(text):
             return "minified" if longer else "long_lines"
         return "long_line" if longer else None
+
+
+def _lines(text: str) -> int:
+    """How many lines a text has; the last needs no line end."""
+    return text.count("\n") + (not text.endswith("\n"))
 
 
 def has_line_over(text: str, length: int) -> bool:
@@ -181,12 +186,13 @@ class TooManyLines(Filter):
     def __call__(self, item: Item) -> str | None:
         data = item.language in SHORT_WHEN_WRITTEN
         limit, reason = (self.max_lines_of_data, "too_many_lines_of_data") if data else (self.max_lines, "too_many_lines")
-        return reason if any(len(text) > limit and text.count("\n") > limit for text in texts(item)) else None
+        return reason if any(len(text) > limit and _lines(text) > limit for text in texts(item)) else None
 
 
-# Bytes of ASCII that are no letter; every byte of another script counts as one.
-NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
-NO_LETTERS_OR_DIGITS = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+# Every byte that is no letter of ASCII.
+NO_LETTERS = bytes(byte for byte in range(256) if byte > 127 or not chr(byte).isalpha())
+NO_LETTERS_OR_DIGITS = bytes(byte for byte in range(256) if byte > 127 or not chr(byte).isalnum())
+ASCII = re.compile(r"[\x00-\x7f]+")
 FULL_OF_DIGITS = frozenset({"Motorola 68K Assembly", "WebAssembly"})
 
 
@@ -197,13 +203,17 @@ class LowAlphabetic(Filter):
     share: float = 0.25
 
     def __call__(self, item: Item) -> str | None:
-        others = NO_LETTERS_OR_DIGITS if item.language in FULL_OF_DIGITS else NO_LETTERS
-        return "low_alphabetic" if any(self._low(text.encode(), others) for text in texts(item)) else None
+        digits = item.language in FULL_OF_DIGITS
+        return "low_alphabetic" if any(self._low(text, digits=digits) for text in texts(item)) else None
 
-    def _low(self, content: bytes, others: bytes) -> bool:
-        least = self.share * len(content)
-        # Mostly the first half has letters enough for the whole.
-        return len(content[: len(content) // 2].translate(None, others)) < least > len(content.translate(None, others))
+    def _low(self, text: str, *, digits: bool) -> bool:
+        others = NO_LETTERS_OR_DIGITS if digits else NO_LETTERS
+        content, least = text.encode(), self.share * len(text)
+        # Mostly the first half has letters enough for the whole, and those of ASCII are enough without other scripts'.
+        if len(content[: len(content) // 2].translate(None, others)) >= least:
+            return False
+        letters = len(content.translate(None, others))
+        return letters < least and letters + sum(map(str.isalnum if digits else str.isalpha, ASCII.sub("", text))) < least
 
 
 @FILTERS.register("little_visible")

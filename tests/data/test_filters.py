@@ -50,6 +50,10 @@ def page(visible: int, size: int) -> SourceFile:
     return file("<script>" + "s" * (size - len(text) - 17) + "</script>" + text, "a.html", "HTML")
 
 
+def assembly(alphanumeric: int) -> SourceFile:
+    return file("1" * alphanumeric + "," * (100 - alphanumeric), "a.asm", "Motorola 68K Assembly")
+
+
 def web_assembly(alphanumeric: int) -> SourceFile:
     return file("1" * alphanumeric + "(" * (100 - alphanumeric), "a.wat", "WebAssembly")
 
@@ -57,7 +61,9 @@ def web_assembly(alphanumeric: int) -> SourceFile:
 # StarCoder 2's limits as they are by default, then the same rules at numbers that are easy to read.
 LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
     (TooManyLines(), file("a\n" * 100_000), file("a\n" * 100_001), "too_many_lines"),
+    (TooManyLines(), file("a\n" * 99_999 + "a"), file("a\n" * 100_000 + "a"), "too_many_lines"),
     (TooManyLines(), file("a\n" * 512, "a.json", "JSON"), file("a\n" * 513, "a.json", "JSON"), "too_many_lines_of_data"),
+    (TooManyLines(), file("a\n" * 511 + "a", "a.json", "JSON"), file("a\n" * 512 + "a", "a.json", "JSON"), "too_many_lines_of_data"),
     (TooManyLines(), file("a\n" * 512, "a.yml", "YAML"), file("a\n" * 513, "a.yml", "YAML"), "too_many_lines_of_data"),
     (TooManyLines(), file("a\n" * 512, "todo", "Text"), file("a\n" * 513, "todo", "Text"), "too_many_lines_of_data"),
     (
@@ -69,9 +75,13 @@ LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
     (TooManyLines(), file("a\n" * 512, "a.dot", "Graphviz (DOT)"), file("a\n" * 513, "a.dot", "Graphviz (DOT)"), "too_many_lines_of_data"),
     (LowAlphabetic(), file("a" * 25 + "1" * 75), file("a" * 24 + "1" * 76), "low_alphabetic"),
     (LowAlphabetic(), web_assembly(25), web_assembly(24), "low_alphabetic"),
-    (LowAlphabetic(), file("1" * 25 + "," * 75, "a.asm", "Motorola 68K Assembly"), file("1" * 100, "a.asm", "Assembly"), "low_alphabetic"),
+    (LowAlphabetic(), assembly(25), assembly(24), "low_alphabetic"),
+    (LowAlphabetic(), assembly(25), file("1" * 100, "a.asm", "Assembly"), "low_alphabetic"),
+    (LowAlphabetic(), file("字" * 25 + "。" * 75), file("字" * 24 + "。" * 76), "low_alphabetic"),
+    (LowAlphabetic(), file("é" * 24 + "a" + "─" * 75), file("─┼╳🙂" * 25), "low_alphabetic"),
     (LittleVisible(), page(100, 500), page(99, 400), "little_visible"),
     (LittleVisible(), page(200, 1000), page(199, 1000), "little_visible"),
+    (TooLarge(), file("x" * 1_000_000), file("x" * 1_000_001), "too_large"),
     (TooLarge(max_bytes=10), file("ü" * 5), file("ü" * 5 + "x"), "too_large"),
     (
         TooManyLines(max_lines_of_data=3),
@@ -94,6 +104,9 @@ LIMITS: list[tuple[Filter, SourceFile, SourceFile, str]] = [
     (EncodedData(), file("dead beef"), file("00 01 02 03 04 05 06 07\n" * 8), "encoded_data"),
     (EncodedData(), file(r"'\u00e4\u00f6' is ä and ö"), file(r"'\u0001\u0002" + r"\u0003" * 40 + "'"), "encoded_data"),
     (EncodedData(), file("ä " * 3000 + r"\u0001" * 170), file("ä " * 3000 + r"\u0001" * 171), "encoded_data"),
+    # Half of the file: 24 characters of hex beside as many or fewer, 48 of escapes.
+    (EncodedData(), file("00 " * 8 + "." * 24), file("00 " * 8 + "." * 23), "encoded_data"),
+    (EncodedData(), file(r"\u0001" * 8 + "." * 48), file(r"\u0001" * 8 + "." * 47), "encoded_data"),
     (EncodedData(), file(r"b'\x00\x01'"), file("b'" + r"\x00\xff" * 40 + "'"), "encoded_data"),
     (Generated(), file("a\n" * 5 + "# automatically generated\n"), file("a\n" * 4 + "# automatically generated\n"), "generated"),
 ]
@@ -248,13 +261,16 @@ def test_base64_is_found_however_it_is_wrapped(width):
     assert EncodedData()(file('logo = """\n' + lines + '\n"""\n')) == "encoded_data"
 
 
+# StarCoder 2's expressions (arXiv 2402.19173, section 2.1); bytes in hex may have blanks about the comma, which its own find nothing in.
+HEX = re.compile(r"(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:\s*,\s*|\b\s*)){8,}")
+ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4}){8,}")
 BASE64 = re.compile(r"(?<![a-zA-Z0-9+/\n=])[a-zA-Z0-9+/\n=]{64,}")
 
 
 @given(st.lists(st.sampled_from(["QUJD" * 5, "é", " ", "=", "\n", r"\u00e4" * 3, "00 " * 5, "0xff, " * 4, r"\x0a" * 4]), max_size=40))
 def test_runs_of_encoded_data_are_those_of_the_plain_patterns(pieces):
     text = "".join(pieces)
-    plain = ([len(found[0]) for found in form.finditer(text)] for form in (BASE64, encodings.HEX, encodings.ESCAPES))
+    plain = ([len(found[0]) for found in form.finditer(text)] for form in (BASE64, HEX, ESCAPES))
     assert [lengths for lengths in encodings.encoded_runs(text) if lengths] == [lengths for lengths in plain if lengths]
 
 
@@ -275,10 +291,10 @@ def test_the_quick_look_for_a_mark_passes_over_none(pieces):
     assert Generated(lines=99)(file(text)) == ("generated" if filters.GENERATED_TEXT.search(text) else None)
 
 
-@given(st.text(alphabet="a1é,", max_size=60))
-def test_letters_are_counted_over_the_whole_text(text):
-    letters = len([byte for byte in text.encode() if byte not in filters.NO_LETTERS])
-    assert LowAlphabetic()(file(text)) == ("low_alphabetic" if letters < 0.25 * len(text.encode()) else None)
+@given(st.text(alphabet="a1é,字٣─🙂", max_size=60), st.sampled_from(["Python", "WebAssembly"]))
+def test_letters_are_counted_over_the_whole_text(text, language):
+    letters = sum(map(str.isalnum if language == "WebAssembly" else str.isalpha, text))
+    assert LowAlphabetic()(file(text, language=language)) == ("low_alphabetic" if letters < 0.25 * len(text) else None)
 
 
 UNITS = st.sampled_from(["ff", "0xff", r"\x0a", "00"] * 8 + ["0x", "x", "\\", "g", "_", "é", "a", "012"])
@@ -286,6 +302,5 @@ UNITS = st.sampled_from(["ff", "0xff", r"\x0a", "00"] * 8 + ["0x", "x", "\\", "g
 
 @given(st.lists(st.tuples(UNITS, st.sampled_from([" ", ", ", ",", "\n", " ,  ", ""])), min_size=8, max_size=40))
 def test_the_fast_pattern_for_hex_finds_what_the_plain_one_finds(pieces):
-    plain = re.compile(rf"(?:\b{encodings.HEX_UNIT}{encodings.HEX_GAP}){{8,}}")
     text = "".join(unit + gap for unit, gap in pieces)
-    assert [found.span() for found in encodings.HEX.finditer(text)] == [found.span() for found in plain.finditer(text)]
+    assert [found.span() for found in encodings.HEX.finditer(text)] == [found.span() for found in HEX.finditer(text)]
