@@ -83,7 +83,15 @@ class NearDuplicatesSection(Section):
     """Files that are nearly the same as another one. None is ever on the other side of the split, this switched off or not."""
 
     enabled: bool = Field(True, description="false: near-duplicates stay on their side; exact copies never do")
-    threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.7, description="Jaccard similarity of the sets of five words in a row")
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.7, description="Jaccard similarity of the sets of five words in a row; a higher one holds within a side alone"
+    )
+
+    @property
+    def across(self) -> float:
+        """The similarity that no text has with one of the other side. It only falls: a side may hold more copies, never the other's."""
+        usual: float = type(self).model_fields["threshold"].default
+        return min(self.threshold, usual)
 
 
 class BenchmarkSection(Section):

@@ -72,7 +72,7 @@ def join(task: Task) -> None:
         if not len(held):
             _refuse(job, copies, files)
         texts = (files[number].text for number in held.tolist())
-        write_parts(texts, task.folder / PARTS, threshold=near.threshold, part_bytes=job.part_bytes)
+        write_parts(texts, task.folder / PARTS, threshold=near.across, part_bytes=job.part_bytes)
     for name, values in ((_KEEPER, copies.keeper), (_SIMILARITY, copies.similarity), (_EXACT, copies.exact), (_HELD, held)):
         save(task.folder / name, values)
 

@@ -7,11 +7,11 @@ the last. The valid side measures the repositories and gets none.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from finetune.data.build.join import Boundaries
-from finetune.data.build.tools import Tools, told
+from finetune.data.build.heldout import Heldout
+from finetune.data.build.tools import Tools
 from finetune.data.decontaminate import REASON as BENCHMARK
 from finetune.data.dialogues import Dialogues
 from finetune.data.mine import Books, Mined
@@ -34,14 +34,13 @@ class _Dropped(NamedTuple):
 
 
 class Mix(NamedTuple):
-    """What lines are judged with: the tools, the miners' bench, the gate and books, the index of held-out files and their origins."""
+    """What lines are judged with: the tools, the miners' bench, the gate and books, and every text that is held out."""
 
     tools: Tools
     dialogues: Sequence[Dialogues]
     bench: Bench
     books: Books
-    boundaries: Boundaries
-    held: Callable[[int], Origin]
+    heldout: Heldout
 
 
 def mix(mixing: Mix, *, own: int) -> Iterator[Mined]:
@@ -61,7 +60,7 @@ def _taken(dialogues: Dialogues, mixing: Mix, *, wanted: float) -> Iterator[Mine
             return
         used += 1
         origin = Origin(dialogues.path.name, "", f"{dialogues.path.name}:{place.line}")
-        found = _against(turns, mixing) or _mined(origin, turns, mixing, order=place.draw)
+        found = _judged(origin, turns, mixing, order=place.draw)
         if isinstance(found, _Dropped):
             tally.drop(origin, *found)
             continue
@@ -70,10 +69,23 @@ def _taken(dialogues: Dialogues, mixing: Mix, *, wanted: float) -> Iterator[Mine
         yield from found
 
 
-def _mined(origin: Origin, turns: Sequence[Turn], mixing: Mix, *, order: int) -> list[Mined] | _Dropped:
+def _judged(origin: Origin, turns: Sequence[Turn], mixing: Mix, *, order: int) -> list[Mined] | _Dropped:
+    """Its samples, or why there are none."""
+    if found := _of_a_benchmark(turns, mixing):
+        return found
+    clean = [(_redacted(asked, origin, mixing), _redacted(answer, origin, mixing)) for asked, answer in turns]
+    texts = [code for turn in clean for text in turn for code in (text, *_FENCED.findall(text))]
+    if found := _near_held_out(texts, mixing):
+        return found
+    mined = _mined(origin, clean, mixing, order=order)
+    if not isinstance(mined, _Dropped):
+        mixing.heldout.trained += len(texts)
+    return mined
+
+
+def _mined(origin: Origin, clean: Sequence[Turn], mixing: Mix, *, order: int) -> list[Mined] | _Dropped:
     """A sample for each answer, what was said before it in front; or why there is none."""
     tools, bench, gate = mixing.tools, mixing.bench, mixing.books.gate
-    clean = [(_redacted(asked, origin, mixing), _redacted(answer, origin, mixing)) for asked, answer in turns]
     samples = [InstructSample(origin, asked, "", answer, earlier=(*clean[:index],)) for index, (asked, answer) in enumerate(clean)]
     made, reasons = [], []
     for index, encoded in enumerate(encode_samples(samples, bench.encoder, learn=tools.recipe.data.learn)):
@@ -88,14 +100,18 @@ def _mined(origin: Origin, turns: Sequence[Turn], mixing: Mix, *, order: int) ->
     return made or _Dropped(reasons[0])
 
 
-def _against(turns: Sequence[Turn], mixing: Mix) -> _Dropped | None:
-    """A benchmark's text, or one that is held out: whole, or as a block of code in what is said."""
+def _of_a_benchmark(turns: Sequence[Turn], mixing: Mix) -> _Dropped | None:
     for text in (text for turn in turns for text in turn):
         if item := mixing.tools.benchmarks.find(text):
             return _Dropped(BENCHMARK, item)
-        for code in (text, *_FENCED.findall(text)):
-            if match := mixing.boundaries.nearest(code):
-                return _Dropped("near_held_out", told(mixing.held(match.number), match.similarity))
+    return None
+
+
+def _near_held_out(texts: Sequence[str], mixing: Mix) -> _Dropped | None:
+    """What is said, and the blocks of code in it, against every held-out text: a file's, or a version that a change had."""
+    for text in texts:
+        if like := mixing.heldout.like(text):
+            return _Dropped("near_held_out", like)
     return None
 
 

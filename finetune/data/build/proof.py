@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from finetune.data.build import join, settle
+from finetune.data.build import settle
 from finetune.data.build.clean import FACTS
+from finetune.data.build.heldout import boundaries_of
 from finetune.data.build.job import Job, Task, dump, load
-from finetune.data.build.join import Boundaries, corpus, parts_of, read_joined
+from finetune.data.build.join import Boundaries, corpus, read_joined
 from finetune.data.build.teach import KEPT, Source
 from finetune.data.build.tools import told
 from finetune.data.report import SplitCheck
@@ -32,6 +33,10 @@ class Crossing(NamedTuple):
     texts: int
 
 
+class Straddles(Exception):
+    """A text that is held out is like one that is trained on, though earlier stages have left all such out: our own fault."""
+
+
 class Proof(NamedTuple):
     """That the sides are apart, once the `withdrawn` changes have gone, each for being like a text of the train side."""
 
@@ -42,7 +47,7 @@ class Proof(NamedTuple):
 def prove(task: Task) -> None:
     """Leaves what of the shard's train side is like a held-out text, of files and of changes."""
     job = task.job
-    boundaries = Boundaries([*parts_of(job.place("join") / join.PARTS), *parts_of(job.place("settle") / settle.PARTS)])
+    boundaries = boundaries_of(job)
     kept = np.load(task.before("teach") / KEPT)
     with corpus(job) as files:
         valid = np.load(task.before("clean") / FACTS, mmap_mode="r")["valid"][kept - files.begin(task.own.number)]
@@ -65,7 +70,7 @@ def _crossing(texts: Iterable[tuple[Origin, str]], boundaries: Boundaries) -> Cr
 
 
 def proof(job: Job) -> Proof:
-    """The proof of all shards together. Raises AssertionError when something crosses that is not ours to withdraw."""
+    """The proof of all shards together. Raises Straddles when something crosses that is not ours to withdraw."""
     files = len(read_joined(job).held)
     with closing(Spool[Origin](job.place("settle") / settle.HELD)) as changes:
         near: dict[int, tuple[Origin, float]] = {}
@@ -73,12 +78,13 @@ def proof(job: Job) -> Proof:
         for crossing in _all(job):
             trained += crossing.texts
             near = crossing.near | near
-        straddling = sum(number < files for number in near)
-        assert straddling == 0, f"{straddling} held-out texts are like texts that are trained on"
+        straddling = [told(*found) for number, found in sorted(near.items()) if number < files]
+        if straddling:
+            raise Straddles(f"{len(straddling)} held-out files are like texts that are trained on: {', '.join(straddling[:8])}")
         # Of the two texts of a change the second has the say, as it is what the change leaves behind.
         withdrawn = {changes[(number - files) // 2]: told(*found) for number, found in sorted(near.items())}
         held = files + 2 * (len(changes) - len(withdrawn))
-    return Proof(SplitCheck(job.recipe.data.near_duplicates.threshold, trained, held, straddling), withdrawn)
+    return Proof(SplitCheck(job.recipe.data.near_duplicates.across, trained, held, len(straddling)), withdrawn)
 
 
 def _all(job: Job) -> Iterator[Crossing]:

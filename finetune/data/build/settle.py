@@ -50,7 +50,7 @@ def settle_all(task: Task) -> None:
     dump(gate.emptied(), task.folder / GATE)
     with write_spool(task.folder / HELD, Origin) as origins:
         texts = _held_texts(job, task.folder, origins)
-        write_parts(texts, task.folder / PARTS, threshold=job.recipe.data.near_duplicates.threshold, part_bytes=job.part_bytes)
+        write_parts(texts, task.folder / PARTS, threshold=job.recipe.data.near_duplicates.across, part_bytes=job.part_bytes)
 
 
 def _settle(task: Task, source: Source, gate: Gate, seen: set[bytes]) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from finetune.data.build import join, settle
+from finetune.data.build import settle
 from finetune.data.build.card import card
 from finetune.data.build.checks import require_samples
+from finetune.data.build.heldout import Heldout, open_heldout
 from finetune.data.build.job import Job, load
-from finetune.data.build.join import Boundaries, corpus, parts_of, read_joined
+from finetune.data.build.join import read_joined
 from finetune.data.build.lines import Mix, mix
 from finetune.data.build.lists import write_accounts, write_lists
 from finetune.data.build.proof import proof
@@ -41,29 +43,28 @@ def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> B
     found, totals, shuffle = proof(job), Totals(), Shuffle()
     with staged_folder(run.data) as folder:
         write_accounts(job, found, folder, totals, shuffle)
-        lines = _mixed(job, tools, dialogues, totals, shuffle)
+        with open_heldout(job, found.withdrawn) as heldout:
+            lines = _mixed(job, tools, dialogues, heldout, totals, shuffle)
+            check = replace(found.check, train=found.check.train + heldout.trained)
         require_samples(totals.by_side(), totals.items.dropped)
         rows = _write_rows(shuffle, folder, tools)
         write_lists(job, found, lines, folder)
         engine = _engine(job, [tools.encoder.engine] if dialogues else [])
-        report = _report(job, totals, found.check, rows, hashes(folder), engine)
+        report = _report(job, totals, check, rows, hashes(folder), engine)
         write_json(folder / "report.json", report.as_dict())
         write_atomic(folder / "README.md", card(report, run.recipe))
     return report
 
 
-def _mixed(job: Job, tools: Tools, dialogues: Sequence[Dialogues], totals: Totals, shuffle: Shuffle) -> Books:
+def _mixed(job: Job, tools: Tools, dialogues: Sequence[Dialogues], heldout: Heldout, totals: Totals, shuffle: Shuffle) -> Books:
     """The books of the lines that are mixed in; their samples join the others."""
     books = Books(Tally(), load(job.place("settle") / settle.GATE))
     if not dialogues:
         return books
-    data, joined, path = job.recipe.data, read_joined(job), job.folder / _LINES
-    bench = Bench(tools.encoder, data.row_length, job.recipe.seed)
+    path, bench = job.folder / _LINES, Bench(tools.encoder, job.recipe.data.row_length, job.recipe.seed)
     places, miners = [], Counter[tuple[str, bool]]()
-    with corpus(job) as files, SampleWriter(path, wide=wide(tools.encoder.vocabulary_size)) as samples:
-        boundaries = Boundaries(parts_of(job.place("join") / join.PARTS))
-        mixing = Mix(tools, dialogues, bench, books, boundaries, lambda number: files[int(joined.held[number])].origin)
-        for mined in mix(mixing, own=totals.tokens["train"]):
+    with SampleWriter(path, wide=wide(tools.encoder.vocabulary_size)) as samples:
+        for mined in mix(Mix(tools, dialogues, bench, books, heldout), own=totals.tokens["train"]):
             samples.append(mined, valid=False)
             places.append((mined.order, True))
             miners[mined.miner, False] += 1
