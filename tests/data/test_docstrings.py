@@ -49,7 +49,9 @@ REFUSED = [
     (python(body="    raise NotImplementedError\n"), "no_body"),
     (python(body="    # Nothing to do.\n    ...\n"), "no_body"),
     (python(body="    return shape.w\n"), "trivial_function"),
-    (python(body="    x = 1\n" * 200), "function_too_long"),
+    (python(body="    x = 1\n" * 149), None),  # 150 lines with the head
+    (python(body="    x = 1\n" * 150), "function_too_long"),
+    (python(body="    x = 1\n    return x\n"), None),
     (python(head="def test_area(shape):\n"), "test_code"),
     (python(said=f"{SAID} TODO: all of it"), "unfinished"),
     (python(body=f"    # FIXME\n{BODY}"), "unfinished"),
@@ -60,7 +62,8 @@ REFUSED = [
     (python(said="The area of the shape."), "trivial_docstring"),
     (python(said="Room, paper take up much ink."), None),
     (python(said="Room, paper take up much."), "trivial_docstring"),
-    (python(said=SAID * 60), "docstring_too_long"),
+    (python(said=(SAID + " ") * 50 + "a" * (3000 - 50 * len(SAID + " "))), None),
+    (python(said=(SAID + " ") * 50 + "a" * (3001 - 50 * len(SAID + " "))), "docstring_too_long"),
     (file(f'def area(shape):\n    """{SAID}"""\n    print sides\n    return 1\n'), "does_not_parse"),
 ]
 

@@ -72,7 +72,11 @@ def test_what_is_no_fix_of_a_function_is_dropped_with_its_reason(bench: Bench, i
 
 
 def test_a_long_function_is_refused_and_a_short_one_of_the_commit_stays(bench: Bench) -> None:
-    item = change(after=AROUND.format(AREA.format("*").replace("self.h", "self.h" + "\n        x()" * 200), "b"))
+    def longer(lines: int) -> Change:  # three are there already
+        return change(after=AROUND.format(AREA.format("*").replace("self.h", "self.h" + "\n        x()" * (lines - 3)), "b"))
+
+    assert all(isinstance(each, InstructSample) for each in Fixes()(longer(150), bench))
+    item = longer(151)
     refused, sample = Fixes()(item, bench)
     assert refused == Refused(item.origin, "Shape.area", "function_too_long")
     assert isinstance(sample, InstructSample)

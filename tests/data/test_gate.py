@@ -32,6 +32,13 @@ def test_a_question_or_an_answer_comes_once_whatever_its_white_space() -> None:
     assert [(each.reason, each.detail) for each in tally.decisions] == [("same_question", "Write  it"), ("same_answer", "Do it")]
 
 
+def test_an_answer_of_24_characters_is_one_of_its_own_a_shorter_one_is_not() -> None:
+    gate = Gate()
+    short, long = "a b " * 11 + "c", "a b " * 12
+    found = [gate.admit("a", sample(f"{number}", answer=answer)) for number, answer in enumerate((short, short, long, long))]
+    assert found == [None, None, None, "same_answer"]
+
+
 def test_what_is_left_out_leaves_no_trace() -> None:
     gate = Gate()
     assert gate.admit("a", sample()) is None

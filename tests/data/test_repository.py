@@ -166,6 +166,15 @@ def test_starcoder_1s_metadata_come_at_their_rate_one_file_a_sample(encoder_of) 
     assert all(sample.stars is None for sample in gather(files, Repository(), encoder_of(STARCODER)))
 
 
+@pytest.mark.parametrize(
+    ("stars", "bucket"),
+    [(0, "0"), (1, "1-10"), (10, "1-10"), (11, "10-100"), (100, "10-100"), (101, "100-1000"), (1000, "100-1000"), (1001, "1000+")],
+)
+def test_stars_are_told_in_starcoder_1s_buckets(encoder_of, stars: int, bucket: str) -> None:
+    samples = gather([source(f"f{number}.py", "value = 1\n") for number in range(30)], Repository(stars=stars), encoder_of(STARCODER))
+    assert {sample.stars for sample in samples} == {None, bucket}
+
+
 def test_qwens_samples_are_named_and_have_their_hole_in_the_last_file(encoder_of) -> None:
     encoder = encoder_of(QWEN)
     samples = gather(FILES, Repository(fim_rate=1, file_fim_rate=1), encoder)

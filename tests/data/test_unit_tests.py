@@ -121,6 +121,17 @@ def test_a_test_that_is_no_pair_has_its_reason(test: str, reason: str, bench_of:
     assert refusals(texts, bench_of()) == [reason]
 
 
+@pytest.mark.parametrize(
+    ("of_test", "of_function", "reasons"), [(100, 100, []), (101, 100, ["test_too_long"]), (100, 101, ["function_too_long"])]
+)
+def test_a_test_and_its_function_have_a_hundred_lines_at_most(
+    of_test: int, of_function: int, reasons: list[str], bench_of: Callable[..., Bench]
+) -> None:
+    program = "def area(w, h):\n" + "    w += h\n" * (of_function - 2) + "    return w\n"
+    test = "from shapes import area\n\n\ndef test_area():\n    assert area(1, 1)\n" + "    x = 1\n" * (of_test - 2)
+    assert refusals({"src/shapes.py": program, "tests/test_shapes.py": test}, bench_of()) == reasons
+
+
 def test_a_function_that_does_nothing_needs_no_test(bench_of: Callable[..., Bench]) -> None:
     texts, _, _ = PROJECTS["java"]
     program, test = texts
