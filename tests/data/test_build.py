@@ -333,3 +333,29 @@ def test_a_failed_rebuild_keeps_the_dataset_that_was_there(project: Path, recipe
         build(recipe)
     assert json.loads((open_run(recipe).data / "report.json").read_text())["items"]["read"] == first.items.read
     assert sorted(left_behind(recipe)) == ["data", "manifest.json", "recipe.yaml"]
+
+
+def test_ids_of_a_vocabulary_beyond_two_bytes_are_stored_whole(
+    recipe_of: MakeRecipe, byte_base: Path, project: Path, tmp_path: Path
+) -> None:
+    from datasets import load_from_disk
+
+    far = 70_000
+    shutil.copytree(byte_base, tmp_path / "wide")
+    tokenizer = json.loads((byte_base / "tokenizer.json").read_text())
+    shifted_vocabulary = {token: far + index for token, index in tokenizer["model"]["vocab"].items()}
+    tokenizer["model"]["vocab"] = {f"never said {index}": index for index in range(far)} | shifted_vocabulary
+    tokenizer["added_tokens"] = [token | {"id": far + token["id"]} for token in tokenizer["added_tokens"]]
+    (tmp_path / "wide/tokenizer.json").write_text(json.dumps(tokenizer))
+    config = json.loads((byte_base / "config.json").read_text())
+    (tmp_path / "wide/config.json").write_text(json.dumps(config | {"vocab_size": far + 320}))
+    near = recipe_of(project, miners=["fim", "commits"], row_length=1024)
+    wide = near.model_copy(update={"name": "wide", "model": near.model.model_copy(update={"path": str(tmp_path / "wide")})})
+    rows = []
+    for recipe in (near, wide):
+        build(recipe)
+        rows.append(load_from_disk(str(open_run(recipe).data / "train")))
+    assert [each.features["input_ids"].feature.dtype for each in rows] == ["uint16", "uint32"]
+    ids, shifted = (each["input_ids"][:] for each in rows)
+    assert [[token - far for token in row] for row in shifted] == ids
+    assert rows[0]["learnt"][:] == rows[1]["learnt"][:]
