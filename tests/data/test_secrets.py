@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from secret_samples import ALPHANUMERIC, BASE64, HEX, PASSWORD, PLACES, UPPER, VENDORS, drawn, encoded, pem, uuid
 
 from finetune.data.secrets import Redactor, redact_item
 from finetune.data.secrets.redactor import RANKS, Span, merge
@@ -16,25 +16,9 @@ from finetune.data.secrets.screen import Look, anchor_screen, hyperscan_screen
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin, SourceFile
 
-ALPHANUMERIC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-
-
-def drawn(size: int, alphabet: str = ALPHANUMERIC, seed: str = "") -> str:
-    """Characters that look drawn at random: no real secret is written down here."""
-    blocks = (hashlib.sha256(f"{seed}{size}{block}".encode()).digest() for block in range(size // 32 + 1))
-    return "".join(alphabet[byte % len(alphabet)] for block in blocks for byte in block)[:size]
-
-
-HEX = "0123456789abcdef"
-UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-BASE64 = ALPHANUMERIC + "+/"
-PEM = (
-    "-----BEGIN RSA PRIVATE "
-    + "KEY-----\n"
-    + "\n".join([drawn(64, BASE64, str(i)) for i in range(6)])
-    + "\n-----END RSA PRIVATE "
-    + "KEY-----"
-)
+PEM = pem()
+DJANGO = "abcdefghijklmnopqrstuvwxyz0123456789!@#$%^&*(-_=+)"
+WORDPRESS = ALPHANUMERIC + "!@#$%^&*()-_[]{}<>~+=,.;:/?|"
 TOKENS = {
     "aws_key": "AKIA" + drawn(16, UPPER),
     "github_token": "ghp_" + drawn(36),
@@ -72,6 +56,7 @@ TOKENS = {
     "twilio_key": "SK" + drawn(32, HEX),
     "mailgun_key": "key-" + drawn(32, HEX),
     "jwt": "eyJ" + drawn(33) + ".eyJ" + drawn(60, seed="b") + "." + drawn(43, seed="c"),
+    **VENDORS,
 }
 OTHERS = {
     "private_key": PEM,
@@ -86,6 +71,7 @@ OTHERS = {
     "author": "@author Jane Doe",
     "ipv4": "52.94.76.112",
     "ipv6": "2a00:1450:4001:81b::200e",
+    **{kind: text.format(value) for kind, (text, value) in PLACES.items()},
 }
 
 
@@ -137,6 +123,14 @@ def test_every_secret_is_found_without_hyperscan(redactor, anchored, kind):
     assert anchored.redact(text) == redactor.redact(text)
 
 
+@pytest.mark.parametrize("kind", sorted(PLACES))
+def test_what_stands_around_a_secret_stays(redactor, kind):
+    text, value = PLACES[kind]
+    redacted, found = redactor.redact(text.format(value))
+    assert found == Counter({kind: 1})
+    assert redacted.replace("<KEY>", "<PASSWORD>").rstrip() == text.format("<PASSWORD>").rstrip()
+
+
 GOLDEN = [
     ("me@corp.io=1", "<EMAIL>=1"),
     ("me@corp.io,you@corp.io", "<EMAIL>,<EMAIL>"),
@@ -159,6 +153,20 @@ GOLDEN = [
     (f"  client_secret: {drawn(32)}\r\nnext", "  client_secret: <KEY>\r\nnext"),
     ('key = """' + PEM + '"""', 'key = """<KEY>"""'),
     ('"' + PEM.replace("\n", "\\n") + '"', '"<KEY>"'),
+    (f"//registry.corp.io/:_authToken={uuid()}\n", "//registry.corp.io/:_authToken=<KEY>\n"),
+    ("aws_secret_access_key = u4YSxecLVjUbwZ1PX" + "meYuxrJUetblPVXiSUY9Eaf", "aws_secret_access_key = <KEY>"),
+    (f"CONSUL_HTTP_TOKEN={uuid()}\n", "CONSUL_HTTP_TOKEN=<KEY>\n"),
+    (f"Authorization: Splunk {uuid()}", "Authorization: Splunk <KEY>"),
+    (f"APP_KEY=base64:{drawn(43, BASE64)}=\n", "APP_KEY=base64:<KEY>\n"),
+    (f"SECRET_KEY = 'django-insecure-{drawn(50, DJANGO)}'", "SECRET_KEY = '<KEY>'"),
+    (f"define('AUTH_KEY',         '{drawn(64, WORDPRESS)}');", "define('AUTH_KEY',         '<KEY>');"),
+    (f"DB_PASSWORD={drawn(12)}$1!\n", "DB_PASSWORD=<KEY>\n"),
+    (f"data:\n  password: {drawn(24)}\n", "data:\n  password: <KEY>\n"),
+    (f"Server=h;User ID=sa;Password={PASSWORD};Encrypt=True", "Server=h;User ID=sa;Password=<PASSWORD>;Encrypt=True"),
+    (f'dsn = "host=db user=svc password={PASSWORD} dbname=x"', 'dsn = "host=db user=svc password=<PASSWORD> dbname=x"'),
+    (f"<ns:apiToken type='x'>{drawn(32)}</ns:apiToken>", "<ns:apiToken type='x'><PASSWORD></ns:apiToken>"),
+    (f"machine h login me password {PASSWORD}\n", "machine h login me password <PASSWORD>\n"),
+    (f"ALGOLIA_ADMIN_KEY={drawn(32, HEX)}\n", "ALGOLIA_ADMIN_KEY=<KEY>\n"),
 ]
 
 
@@ -271,6 +279,25 @@ ORDINARY = [
     "addresses in 2002::/16",
     "123.123.123.123",
     "secretKeyRef: {name: app-secrets-v1, key: k}",
+    "tool --password-file /run/secrets/db-password-2",
+    "mysql -u root -pPASSWORD app",
+    "curl -u user:password https://localhost",
+    "curl -u $USER:$PASSWORD https://localhost",
+    "if (password == other.password && user = 1)",
+    "Server=h;User ID=sa;Password=${DB_PASSWORD};Encrypt=True",
+    "Server=h;User ID=sa;Password=password;Encrypt=True",
+    "<password>${env.PASSWORD}</password>",
+    "<label>password</label><token>identifier</token>",
+    '<add key="PasswordLength" value="12345678901" />',
+    "login user password prompt",
+    f"    certificate-authority-data: {encoded('-----BEGIN ' + 'CERTIFICATE-----' + drawn(200))}",
+    "MyVeryLongClassNameHereAbc.method.anotherVeryLongIdentifierNameHere",
+    f"id = '{uuid()}'\nrequest_id = '{uuid('b')}'",
+    f"X-Request-Id: {uuid()}",
+    "a.c:12:34:error:expected1",
+    'variable "db_password" {\n  type = string\n}\nvariable "region" {\n  default = "eu-central-1"\n}',
+    "def token_pattern(): return '(?:[a-z]+://)?[A-Z0-9._%+-]{1,64}@x'",
+    "ENV PASSWORD_FILE /run/secrets/db1",
 ]
 
 
@@ -390,6 +417,20 @@ def test_text_without_a_secret_comes_back_itself(redactor, text):
         "\\n" * 25_000,
         "aws_secret" * 5_000,
         "Aa " * 16_000 + "<a@b.io>",
+        "login a password " * 3_000,
+        'variable "password" { default = ' * 1_600,
+        "mysql -pa " * 5_000,
+        "<token:password " * 3_000,
+        "--token-password-" * 3_000,
+        "-u a:" * 10_000,
+        "?token=a&sig=" * 4_000,
+        "Private-Lines: 1\n" * 3_000,
+        "LS0tLS1CRUdJTi" * 3_600,
+        "x-key-api-key: " * 3_000,
+        "a.corp:5432:a:b:" * 3_000,
+        "password=a;user=" * 3_000,
+        "$6$rounds=1$" * 4_000,
+        "M" * 24 + ".abcdef." * 6_000,
     ],
 )
 def test_hostile_text_takes_no_long_time(unscreened, line):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import math
 import re
@@ -31,6 +29,12 @@ PLACEHOLDER = re.compile(
 INTERPOLATED = re.compile(rb"\$[{(A-Za-z_]|\{[^}]*\}|%[({][A-Za-z_]|%[sdvqr](?![A-Za-z0-9])|%[A-Za-z_]+%|<[^>]*>|#\{|\{\{|\}\}")
 MADE_UP_LOCALS = {b"user", b"username", b"you", b"me", b"name", b"foo"}
 UUID = re.compile(rb"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+DRAWN_UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")  # version 4
+CONNECTION = re.compile(
+    rb"(?i)(?:user(?: ?id|name)?|uid|server|data source|host(?:addr)?|dbname|database|initial catalog|sslmode|accountname) ?=|jdbc:"
+)
+RICH_LENGTH = 32
+RANGE = re.compile(rb"[Aa]-[Zz]|0-9|\(\?")
 HEX = re.compile(rb"(?i)(?:0x)?[0-9a-f]+")
 HASH_LENGTHS = {32, 40, 56, 64, 96, 128}
 HASH_WORDS = re.compile(rb"(?i)sha-?\d|sha\b|md5|hash|digest|checksum|commit|integrity|revision|etag|fingerprint")
@@ -38,6 +42,7 @@ PARTS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[\x80-\xff]+")
 VOWEL = re.compile(rb"(?i)[aeiouy\x80-\xff]")
 WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~:@!-]+")  # no pattern, no sentence
+NAME_BEGIN = re.compile(rb"(?://[^\s=]{1,100}:)?([\sA-Za-z0-9_.$-]+)")  # with the registry it is for, as in .npmrc
 NAME_END = re.compile(rb"[A-Za-z0-9_.$-]{0,60}\Z")
 RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 
@@ -54,39 +59,71 @@ def key_body(match: Match) -> bool:
     return len(material) >= 64 and len(set(material)) >= 10
 
 
-def azure_key(match: Match) -> bool:
-    """A connection string's key: base64 of 32 or 64 bytes."""
-    try:
-        size = len(base64.b64decode(match["value"].partition(b"=")[2], validate=True))
-    except binascii.Error:
-        return False
-    return size in {32, 64} and unlike_placeholder(match)
-
-
 def random_value(match: Match) -> bool:
     """A value that looks drawn at random, and is no hash or UUID."""
     return looks_random(match["value"]) and not _is_hash(match)
 
 
+def aws_secret(match: Match) -> bool:
+    """Forty characters after such a name; one in two hundred of them has words in it, or no digit, by chance."""
+    value = match["value"]
+    return not _is_placeholder(value) and entropy(value) >= 4.2 and not _is_hash(match)
+
+
+def random_tail(match: Match) -> bool:
+    """A token whose first bytes are the same in all: the last 40 must look drawn at random."""
+    return looks_random(match["value"][-40:])
+
+
 def secret(match: Match) -> bool:
     """A quoted value given to a name that says secret."""
-    return names_secret(match) and TOKEN.fullmatch(match["value"]) is not None and random_value(match)
+    value = match["value"]
+    if not names_secret(match):
+        return False
+    return _rich(value) or (TOKEN.fullmatch(value) is not None and random_value(match)) or _is_token_uuid(match)
 
 
 def unquoted(match: Match) -> bool:
     """A bare value at the end of a line of settings; code looks alike, so it must be plainly random."""
     value = match["value"]
-    digits = sum(48 <= byte < 58 for byte in value)
-    return names_secret(match) and digits >= 2 and entropy(value) >= 3.3 and random_value(match)
+    if not names_secret(match):
+        return False
+    mixed = _digits(value) >= 2 or (any(map(_lower, value)) and any(map(_upper, value)))
+    return _is_token_uuid(match) or (mixed and entropy(value) >= 3.3 and random_value(match))
+
+
+def flag(match: Match) -> bool:
+    """A value given on a command line."""
+    return names_secret(match) and _digits(match["value"]) >= 2 and random_value(match)
 
 
 def password(match: Match) -> bool:
     """A quoted value given to a name that says password: three kinds of character, and no words joined."""
+    return names_secret(match) and strong(match)
+
+
+def strong(match: Match) -> bool:
+    """A value that stands where only a password does: three kinds of character, and no words joined."""
     value = match["value"]
-    if not names_secret(match) or _is_placeholder(value) or UUID.fullmatch(value):
+    if _is_placeholder(value) or UUID.fullmatch(value):
         return False
     kinds = [any(map(test, value)) for test in (_lower, _upper, _digit, _sign)]
     return (sum(kinds) >= 3 or (sum(kinds) == 2 and kinds[2] and entropy(value) >= 2.9)) and not _wordy(value)
+
+
+def connection_password(match: Match) -> bool:
+    """A password among the other words of a connection string."""
+    return CONNECTION.search(_line(match)[0]) is not None and strong(match)
+
+
+def named_in_markup(match: Match) -> bool:
+    """The content of an element, or the value of an attribute, whose name says secret."""
+    return _says_secret(match["name"]) and (looks_random(match["value"]) or strong(match))
+
+
+def random_or_uuid(match: Match) -> bool:
+    """What a header of its own carries: drawn at random, as many UUIDs are."""
+    return random_value(match) or _drawn_uuid(match["value"])
 
 
 def url_password(match: Match) -> bool:
@@ -147,10 +184,17 @@ def ipv6(match: Match) -> bool:
 
 def names_secret(match: Match) -> bool:
     """Whether the whole name, of which the rule saw the end, says secret: access_token does, tokenizer and token_url do not."""
+    return _says_secret(_name(match))
+
+
+def _name(match: Match) -> bytes:
     text, start = match.string, match.start()
     before = NAME_END.search(text, max(0, start - 60), start)
-    end = re.match(rb"[\sA-Za-z0-9_.$-]+", text[start : match.start("value")])
-    name = (before[0] if before else b"") + (end[0] if end else b"")
+    end = NAME_BEGIN.match(text, start, match.start("value"))
+    return (before[0] if before else b"") + (end[1] if end else b"")
+
+
+def _says_secret(name: bytes) -> bool:
     words = [word.lower() for word in WORDS.findall(name)]
     pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
     known = not NAME_WORDS.isdisjoint([*words, *pairs]) and b"public" not in words
@@ -167,6 +211,24 @@ def looks_random(value: bytes) -> bool:
     if _is_placeholder(value) or UUID.fullmatch(value) or not (any(map(_digit, value)) and any(map(_letter, value))):
         return False
     return entropy(value) >= 3.0 and not _wordy(value)
+
+
+def _rich(value: bytes) -> bool:
+    """Letters, digits and many different signs, as web frameworks draw their secrets from; a regular expression has ranges in it."""
+    signs = {byte for byte in value if _sign(byte)}
+    if len(value) < RICH_LENGTH or RANGE.search(value) or PLACEHOLDER.search(value):
+        return False
+    return len(signs) >= 5 and _digits(value) >= 3 and entropy(value) >= 4 and not _wordy(value)
+
+
+def _is_token_uuid(match: Match) -> bool:
+    """A UUID is mostly a name; given to a token it is the token."""
+    words = [word.lower() for word in WORDS.findall(_name(match))]
+    return words[-1] in {b"token", b"secret"} and _drawn_uuid(match["value"])
+
+
+def _drawn_uuid(value: bytes) -> bool:
+    return DRAWN_UUID.fullmatch(value) is not None and len(set(value)) >= 10
 
 
 def _is_hash(match: Match) -> bool:
@@ -195,6 +257,10 @@ def _line(match: Match) -> tuple[bytes, bytes]:
     text, start, end = match.string, match.start("value"), match.end("value")
     before = text[max(0, start - 200) : start].rpartition(b"\n")[2]
     return before + text[start : end + 200].partition(b"\n")[0], before
+
+
+def _digits(value: bytes) -> int:
+    return sum(map(_digit, value))
 
 
 def _lower(byte: int) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from finetune.data.secrets.confirm import looks_random
-from finetune.data.secrets.rules import Kind
+from finetune.data.secrets.rule import Kind
 from finetune.data.secrets.words import WELL_KNOWN_ADDRESSES
 from finetune.errors import ModelError
 

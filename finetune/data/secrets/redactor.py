@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.data.secrets.opinion import PERSONAL, SecondOpinion
-from finetune.data.secrets.rules import RULES, Kind
+from finetune.data.secrets.rule import Kind
+from finetune.data.secrets.rules import RULES
 from finetune.data.secrets.screen import Look, Screen, fastest_screen
 from finetune.data.tally import Redaction, Tally
 from finetune.hashing import stable_hash

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from finetune.data.secrets.rules import RULES, Rule
+from finetune.data.secrets.rule import Rule
+from finetune.data.secrets.rules import RULES
 
 
 class Look(NamedTuple):
