@@ -28,3 +28,8 @@ def seconds(moment: str, *, end: bool) -> int:
     if len(moment) <= len("2026-01-31"):
         found = datetime.combine(found, time(23, 59, 59) if end else time())
     return max(0, int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()))
+
+
+def day_of(date: int) -> str:
+    """The day of a moment in seconds since 1970, in UTC."""
+    return datetime.fromtimestamp(date, UTC).date().isoformat()

@@ -129,6 +129,10 @@ def _attributes_and_wishes(made: Adversary) -> None:
     made.lose("sub/.gitattributes", "*.py linguist-generated=true\n", "data_format")
     made.lose("made/stub.py", module("stub"), "linguist_generated")
     made.keep("made/by_hand.py")
+    made.lose(
+        "torn/.gitattributes", "*.py linguist-generated\n" + "".join(f"{i * 7919 % 1000003}.x -diff\n" for i in range(3000)), "unreadable"
+    )
+    made.keep("torn/beside.py")  # what the torn one said is not known
     made.lose("sub/inner/stub.py", module("inner_stub"), "linguist_generated")
     made.lose("imported/lib.py", module("lib"), "linguist_vendored")
     made.lose("vendor/lib.py", module("vendored_lib"), "vendored")
@@ -190,13 +194,14 @@ def _rewrite_message(made: Adversary, message: bytes) -> None:
 
 
 def _damage(made: Adversary) -> None:
-    """One blob of the tree and one of the history is not there; one is torn."""
+    """One blob of the tree and one of the history is not there; two are torn."""
     made.files["missing"] += 1
     for revision in ("HEAD:src/gone.py", "HEAD~9:src/gone.py"):
         _object(made, revision).unlink(missing_ok=True)
-    damaged = _object(made, "HEAD:src/torn.py")
-    damaged.chmod(0o644)
-    damaged.write_bytes(damaged.read_bytes()[:2000])
+    for revision in ("HEAD:src/torn.py", "HEAD:torn/.gitattributes"):
+        damaged = _object(made, revision)
+        damaged.chmod(0o644)
+        damaged.write_bytes(damaged.read_bytes()[:2000])
 
 
 def _object(made: Adversary, revision: str) -> Path:

@@ -81,6 +81,18 @@ def test_a_day_gives_what_the_branch_had_by_then(make_repository) -> None:
         open_repository(str(folder), "HEAD", at="0001-01-01")
 
 
+def test_a_day_is_found_where_older_commits_are_not_there(make_repository) -> None:
+    folder = make_repository([])
+    made = []
+    for day in range(1, 5):
+        git(folder, "commit", "-q", "--allow-empty", "-m", f"Day {day}", when=f"2025-03-0{day}T12:00:00+0000")
+        made.append(git(folder, "rev-parse", "HEAD"))
+    (folder / ".git/objects" / made[1][:2] / made[1][2:]).unlink()
+    assert [open_repository(str(folder), "HEAD", at=f"2025-03-0{day}").commit for day in (4, 3)] == [made[3], made[2]]
+    with pytest.raises(DataError, match="no commit is as old as 2025-03-02; its first is of 2025-03-03"):
+        open_repository(str(folder), "HEAD", at="2025-03-02")
+
+
 def test_a_branch_that_was_merged_later_was_not_there_yet(make_repository) -> None:
     folder = make_repository([])
     (folder / "a.py").write_text("a = 1\n")

@@ -146,6 +146,22 @@ def test_a_missing_blob_costs_itself_alone_and_nothing_is_fetched(odd, tmp_path)
     assert git(partial, "count-objects", "-v") == before
 
 
+def test_any_number_of_damaged_blobs_cost_themselves_alone(make_repository):
+    count = 120
+    torn = {f"a{number}.py": "".join(f"x{i} = {i * (number + 7919) % 1000003}\n" for i in range(200)) for number in range(count)}
+    folder = make_repository([("Start", torn | {f"b{number}.py": f"b = {number}\n" for number in range(30)})])
+    listed = subprocess.run(["git", "ls-tree", "-r", "HEAD"], cwd=folder, check=True, capture_output=True).stdout.decode().splitlines()
+    for line in listed:
+        if "\ta" in line:
+            oid = line.split()[2]
+            damaged = folder / ".git/objects" / oid[:2] / oid[2:]
+            damaged.chmod(0o644)
+            damaged.write_bytes(damaged.read_bytes()[:200])
+    tally = Tally()
+    assert len([*read_files(open_repository(str(folder), "HEAD"), tally)]) == 30
+    assert tally.dropped == {"unreadable": count}
+
+
 def test_a_damaged_blob_costs_itself_alone(make_repository):
     noise = "".join(f"x{i} = {i * 7919 % 1000003}\n" for i in range(3000))
     folder = make_repository([("Three files", {"a.py": "a = 1\n", "b.py": noise, "c.py": "c = 3\n"})])

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from finetune.data.repos.git import Store
+from finetune.data.repos.git import GitFailed, Store
 from finetune.data.repos.trees import Entry
 
 NAMES = ("linguist-generated", "linguist-vendored", "linguist-language")
+_MAX_BYTES = 100 << 20  # git itself passes over a larger one
 _UNSAID = frozenset({b"unspecified", b""})
 
 
@@ -35,16 +36,30 @@ class Attributes:
         """`entries` are those of the commit; without a .gitattributes among them git is never asked."""
         files = [entry for entry in entries if entry.raw.rpartition(b"/")[2] == b".gitattributes" and entry.mode.startswith("100")]
         self._store = store
-        self._exist = bool(files)
+        self._files = files
         if files:
-            lines = (f"{entry.mode} {entry.oid} 0\t".encode() + entry.raw + b"\0" for entry in files)
-            for _ in store.answers(lines, "update-index", "-z", "--index-info"):
-                pass
+            self._index(files)
 
     def of(self, paths: Iterable[bytes]) -> dict[bytes, Marks]:
-        """The marks of those paths that have any."""
-        if not self._exist:
+        """The marks of those paths that have any. A .gitattributes that is not there, or damaged, says nothing."""
+        if not self._files:
             return {}
+        asked = [*paths]
+        try:
+            return self._told(asked)
+        except GitFailed:  # a damaged one ends git's work
+            blobs = self._store.blobs([entry.oid for entry in self._files], max_bytes=_MAX_BYTES)
+            damaged = {blob.oid for blob in blobs if blob.reason == "unreadable"}
+            self._index([entry._replace(mode="0") for entry in self._files if entry.oid in damaged])
+        return self._told(asked)
+
+    def _index(self, files: Iterable[Entry]) -> None:
+        """Puts files into the index; those of mode 0 it forgets."""
+        lines = (f"{entry.mode} {entry.oid} 0\t".encode() + entry.raw + b"\0" for entry in files)
+        for _ in self._store.answers(lines, "update-index", "-z", "--index-info"):
+            pass
+
+    def _told(self, paths: Iterable[bytes]) -> dict[bytes, Marks]:
         found: dict[bytes, dict[str, bytes]] = {}
         answers = self._store.answers((path + b"\0" for path in paths), "check-attr", "--cached", "-z", "--stdin", *NAMES)
         for path, name, value in _threes(answers):

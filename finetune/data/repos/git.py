@@ -32,7 +32,7 @@ CHUNK = 1 << 16  # bytes read at once: they stay in a processor's cache until th
 PIPE = 1 << 20  # bytes git may write ahead of us
 NAP_S = 0.0005  # git writes a few hundred kB in it, and is not kept waiting
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
-MAX_UNREADABLE = 100  # damaged objects before the whole store is called damaged
+RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
 
 
 CONFIG = """[core]
@@ -142,18 +142,16 @@ class Store:
         An object that is missing or damaged costs itself alone. Trees are given as they are stored.
         """
         wanted = list(oids)
-        unreadable = 0
-        while wanted:
-            given = 0
-            for blob in self._batch(wanted, max_bytes):
+        given, at_once = 0, len(wanted)
+        while given < len(wanted):
+            asked = wanted[given : given + at_once]
+            end = given + len(asked)
+            for blob in self._batch(asked, max_bytes):
                 given += 1
                 yield blob
-            wanted = wanted[given:]
-            if wanted:  # git gave up on the first of them
-                unreadable += 1
-                if unreadable > MAX_UNREADABLE:
-                    raise DataError(f"{self.path}: more than {MAX_UNREADABLE} damaged objects; run `git fsck` there and repair it")
-                yield Blob(wanted.pop(0), reason="unreadable")
+            if given < end:  # git gave up on this one
+                yield Blob(wanted[given], reason="unreadable")
+                given, at_once = given + 1, RETRIED
 
     def _batch(self, oids: list[str], max_bytes: int) -> Iterator[Blob]:
         """Blobs until git ends."""

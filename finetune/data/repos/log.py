@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -100,6 +101,20 @@ def _listed(asked: _Asked) -> tuple[dict[str, int], bool]:
 def date_of(store: Store, commit: str) -> int:
     """When a commit was committed, in seconds since 1970, though its parents are not there."""
     return int(b"".join(store.tokens("log", "--no-walk", "--format=%ct", commit, "--")).strip() or 0)
+
+
+def first_parents(store: Store, commit: str) -> Iterator[tuple[str, int]]:
+    """A commit, its first parent, the first parent of that, with their dates, newest first, as far as they are there."""
+    reached = commit
+    try:
+        for line in store.tokens("log", "-z", "--first-parent", "--format=%H %ct,%P", commit, "--"):
+            head, _, parents = line.decode().partition(",")
+            oid, _, date = head.partition(" ")
+            yield oid, int(date or 0)
+            reached = parents.partition(" ")[0]
+    except GitFailed:  # git says nothing of a commit whose parents are not there
+        with suppress(GitFailed):
+            yield reached, date_of(store, reached)
 
 
 def _with_tree(store: Store, oids: list[str]) -> Iterator[bool]:

@@ -107,16 +107,16 @@ def open_repository(path: str, ref: str, *, at: str | None = None) -> Repository
 
 
 def _commit_at(repository: Repository, at: str) -> str:
-    from finetune.data.dates import seconds
+    from finetune.data.dates import day_of, seconds
+    from finetune.data.repos.log import first_parents
 
-    moment = seconds(at, end=True)
+    moment, date = seconds(at, end=True), 0
     with repository.store() as store:
         # Along first parents: a commit of a branch that was merged later was not there yet.
-        found = b"".join(store.tokens("rev-list", "--first-parent", "--max-count=1", f"--min-age={moment}", repository.commit, "--"))
-        if found:
-            return found.decode().strip()
-        times = b"".join(store.tokens("log", "--first-parent", "--format=%cs", repository.commit, "--")).split()
-    raise DataError(f"{repository.path}: data.at: no commit is as old as {at}; its first is of {times[-1].decode()}, write a later day")
+        for oid, date in first_parents(store, repository.commit):
+            if date <= moment:
+                return oid
+    raise DataError(f"{repository.path}: data.at: no commit is as old as {at}; its first is of {day_of(date)}, write a later day")
 
 
 def named_path(path: str) -> tuple[str, Path]:
