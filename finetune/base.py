@@ -17,6 +17,7 @@ from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
 HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
+INDEX = "model.safetensors.index.json"  # as transformers names it
 _BLOCK = 1 << 16
 
 
@@ -85,6 +86,8 @@ def locate(path: str, revision: str | None) -> Path:
         return DEMO
     if of_user(path).is_dir():
         return of_user(path).resolve()
+    if of_user(path).is_file():
+        raise ModelError(f"model.path={path}: a file; write the folder that holds config.json, tokenizer.json and *.safetensors")
     cached = _in_hub_cache(path, revision or "main")
     if cached is None:
         raise ModelError(
@@ -111,11 +114,54 @@ def _in_hub_cache(name: str, revision: str) -> Path | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, in name order."""
-    files = sorted(folder.glob("*.safetensors"))
+    """The safetensors files that transformers loads from a folder, in name order; copies in other layouts are not among them."""
+    return [folder / name for name in _weight_names(folder) if (folder / name).is_file()]
+
+
+def _weight_names(folder: Path) -> list[str]:
+    if (folder / "model.safetensors").is_file() or not (folder / INDEX).is_file():
+        return ["model.safetensors"]
+    return sorted({*_json(folder, INDEX)["weight_map"].values()})
+
+
+def require_weights(folder: Path) -> None:
+    """Raises ModelError when a weight file is missing or not whole, by its size alone: before a build, not after."""
+    names, files = _weight_names(folder), weight_files(folder)
     if not files:
-        raise ModelError(f"{folder}: no weights (*.safetensors); write model.path=FOLDER of a complete base model")
-    return files
+        raise ModelError(f"{folder}: {_no_weights(folder)}")
+    if missing := sorted({*names} - {path.name for path in files}):
+        raise ModelError(f"{folder}: {len(missing)} of {len(names)} weight files are missing, the first is {missing[0]}; copy every file")
+    for path in files:
+        _check_whole(path)
+
+
+def _no_weights(folder: Path) -> str:
+    """What lies there in place of weights, and what to do with it."""
+    for pickled in sorted(folder.glob("pytorch_model*.bin")):
+        once = "python -c 'import sys, transformers as t; t.AutoModelForCausalLM.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])'"
+        return f"its weights are in {pickled.name}; write them as safetensors once: {once} {folder}"
+    for packed in sorted(folder.glob("*.gguf")):
+        return f"its weights are in {packed.name}, which can be served and not trained; write model.path of the model it was made from"
+    return f"no weights (no model.safetensors and no {INDEX}); write model.path=FOLDER of a complete base model"
+
+
+def _check_whole(path: Path) -> None:
+    """By the file's own head: eight bytes of its length, then where each tensor ends."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = file.read(8)
+        if first == b"version ":
+            raise ModelError(f"{path}: a Git LFS pointer in the place of the weights; type git lfs pull there, or copy the file itself")
+        length = int.from_bytes(first, "little")
+        try:
+            head = json.loads(file.read(length)) if len(first) == 8 and 8 + length <= size else None
+        except ValueError:
+            head = None
+    if not isinstance(head, dict):
+        raise ModelError(f"{path}: no safetensors file; copy the file again")
+    end = 8 + length + max((entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"), default=0)
+    if end != size:
+        raise ModelError(f"{path}: {size:,} bytes of {end:,}; copy the file again")
 
 
 def _ids(folder: Path, tokenizer: dict[str, Any]) -> dict[str, int]:
@@ -135,6 +181,9 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if name == "tokenizer.json" and (folder / "tokenizer.model").is_file():
+            once = "python -c 'import sys, transformers as t; t.AutoTokenizer.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])'"
+            raise ModelError(f"{folder}: no tokenizer.json beside tokenizer.model; write it once: {once} {folder}") from error
         raise ModelError(f"{folder}: no {name}; write model.path=FOLDER of a complete base model") from error
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}:{error.lineno}: no valid JSON ({error.msg}); copy the file again") from error

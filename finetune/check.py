@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from finetune.base import BaseFolder, read_base
+from finetune.base import BaseFolder, read_base, require_weights
 from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
 from finetune.errors import RecipeError
 from finetune.files import of_user
 from finetune.recipe import Recipe
 
 
-def require_sound(recipe: Recipe) -> Recipe:
-    """The recipe, when nothing in it contradicts the base model or the disk. Raises RecipeError with every fault."""
+def require_sound(recipe: Recipe, *, weights: bool = True) -> Recipe:
+    """The recipe, when nothing in it contradicts the base model or the disk. Raises RecipeError with every fault.
+
+    A plan needs no `weights` beside config.json and the tokenizer.
+    """
     base = read_base(recipe.model)
+    if weights:
+        require_weights(base.path)
     faults = [*_faults(recipe, base)]
     if faults:
         raise RecipeError("\n".join(faults))

@@ -137,11 +137,12 @@ def _recipe(options: Namespace) -> Recipe:
     if "=" in options.recipe:
         raise RecipeError(f"found {options.recipe!r} where the recipe belongs; type: finetune {options.verb} RECIPE [key=value ...]")
     path = Path(options.recipe)
+    weights = options.verb != "plan"
     if not path.is_dir():
-        return require_sound(load_recipe(path, options.overrides))
+        return require_sound(load_recipe(path, options.overrides), weights=weights)
     # A run that was moved, or is named from elsewhere, is the folder that was named.
     here = [f"runs={str(path.resolve().parent)!r}", f"name={path.resolve().name!r}"]
-    return require_sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]))
+    return require_sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]), weights=weights)
 
 
 def _say(what: RenderableType) -> None:

@@ -124,7 +124,7 @@ def of_words(base: Path) -> None:
 
 
 BASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "no weights": (without("model.safetensors"), "no weights (*.safetensors)", "write model.path=FOLDER of a complete base model"),
+    "no weights": (without("model.safetensors"), "no weights (no model.safetensors", "write model.path=FOLDER of a complete base model"),
     "no configuration": (without("config.json"), "no config.json", "write model.path=FOLDER of a complete base model"),
     "no tokenizer": (without("tokenizer.json"), "no tokenizer.json", "write model.path=FOLDER of a complete base model"),
     "a torn tokenizer": (of_bytes("tokenizer.json", b'{"model":'), "tokenizer.json:1: no valid JSON", "copy the file again"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune.base import locate, read_base
+from finetune.__main__ import main
+from finetune.base import locate, read_base, require_weights, weight_files
 from finetune.errors import ModelError
 from finetune.recipe import ModelSection
 
@@ -36,7 +37,7 @@ def test_the_digest_changes_with_one_weight(copy: Path) -> None:
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(ModelError, match=name if name.endswith("json") else "no weights"):
-        read_base(ModelSection(path=str(copy)))
+        require_weights(read_base(ModelSection(path=str(copy))).path)
 
 
 def test_a_torn_json_is_named_with_its_line(copy: Path) -> None:
@@ -90,3 +91,69 @@ def test_what_is_neither_a_folder_nor_cached_is_refused_without_a_network(tmp_pa
         read_base(ModelSection(path="nobody/nothing"))
     with pytest.raises(ModelError, match="neither a folder nor a model in the local cache"):
         read_base(ModelSection(path=str(tmp_path / "gone")))
+
+
+SHARDS = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+
+
+def spoilt(folder: Path, how: str) -> None:
+    weights = folder / "model.safetensors"
+    match how:
+        case "one of two shards":
+            weights.rename(folder / "model-00001-of-00002.safetensors")
+            (folder / "model.safetensors.index.json").write_text(json.dumps(SHARDS))
+        case "a pointer in place of the weights":
+            weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        case "half a file":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        case "a pickle":
+            weights.rename(folder / "pytorch_model.bin")
+        case "a GGUF file":
+            weights.rename(folder / "model-q4_k_m.gguf")
+        case "weights of another layout":
+            weights.rename(folder / "consolidated.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("one of two shards", "1 of 2 weight files are missing, the first is model-00002-of-00002.safetensors; copy every file"),
+        ("a pointer in place of the weights", r"model.safetensors: a Git LFS pointer .*; type git lfs pull there"),
+        ("half a file", r"model.safetensors: [\d,]+ bytes of [\d,]+; copy the file again"),
+        ("a pickle", "its weights are in pytorch_model.bin; write them as safetensors once: "),
+        ("a GGUF file", "its weights are in model-q4_k_m.gguf, .*; write model.path of the model it was made from"),
+        ("weights of another layout", "no model.safetensors and no model.safetensors.index.json"),
+    ],
+)
+def test_weights_that_can_not_be_loaded_are_refused_before_a_build(copy: Path, how: str, said: str) -> None:
+    spoilt(copy, how)
+    with pytest.raises(ModelError, match=said):
+        require_weights(copy)
+
+
+def test_weights_that_are_there_in_a_second_layout_are_not_counted(copy: Path) -> None:
+    before = read_base(ModelSection(path=str(copy))).digest
+    shutil.copy(copy / "model.safetensors", copy / "consolidated.safetensors")
+    assert [path.name for path in weight_files(copy)] == ["model.safetensors"]
+    assert read_base(ModelSection(path=str(copy))).digest == before
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"model.gguf: a file; write the folder that holds config.json"):
+        read_base(ModelSection(path=str(tmp_path / "model.gguf")))
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_told_how_to_become_one(copy: Path) -> None:
+    (copy / "tokenizer.json").rename(copy / "tokenizer.model")
+    with pytest.raises(ModelError, match=r"no tokenizer.json beside tokenizer.model; write it once: "):
+        read_base(ModelSection(path=str(copy)))
+
+
+def test_a_plan_needs_no_weights(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / "model.safetensors").unlink()
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"runs: {tmp_path / 'runs'}\nmodel: {{path: {copy}}}\ndata: {{row_length: 256}}\n")
+    assert main(["check", str(recipe)]) == 2
+    assert main(["plan", str(recipe), "--gpu", "24GiB"]) == 0
+    assert "no weights" in capsys.readouterr().err
