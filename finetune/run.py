@@ -47,7 +47,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -58,6 +58,7 @@ from finetune.files import write_atomic, write_json
 from finetune.lock import hold, holder, refusal
 from finetune.recipe import Recipe, dump_recipe, load_recipe
 
+RECIPE = "recipe.yaml"
 STEPS = ("build", "train", "evaluate", "export")
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "build": ("seed", "model", "data"),
@@ -114,6 +115,13 @@ class Run:
         sections = {name: whole[name] for name in _SECTIONS[step]}
         return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
+    def make(self) -> None:
+        """Make the folder, where there is none yet."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FinetuneError(f"{self.folder}: can not be written ({error.strerror}); write runs=FOLDER with room to write") from error
+
     def state(self) -> dict[str, Any]:
         """The manifest, or an empty one."""
         state: dict[str, Any] = json.loads(self.manifest.read_text()) if self.manifest.exists() else {"steps": {}}
@@ -149,18 +157,29 @@ class Run:
         if writer is not None and writer.doing == step:
             raise error(refusal(self.folder, writer))
         found = "was made by another recipe or from other data" if self.mark(step) else "has not been made"
-        raise error(f"{self.folder}: the result of {step!r} {found}; type: finetune {step} {self.folder / 'recipe.yaml'}")
+        again = str(self.folder) if self._is_kept(step) else "with the recipe and the settings typed here"
+        raise error(f"{self.folder}: the result of {step!r} {found}; type: finetune {step} {again}")
+
+    def _is_kept(self, step: str) -> bool:
+        """Whether the recipe in the folder asks for the same result of `step` as this one."""
+        try:
+            return load_run(self.folder).digest(step) == self.digest(step)
+        except FinetuneError:
+            return False
 
     @contextmanager
-    def step(self, step: str) -> Iterator[dict[str, Any]]:
+    def step(self, step: str, *, held: bool = False) -> Iterator[dict[str, Any]]:
         """Times `step` and marks it done when the block ends well. Raises FinetuneError when another process writes the run.
 
-        What the block puts into the mapping is kept with the mark; `inputs` in it (commits read, digest of the base)
-        names what the result was made from, so that later steps know a new result from an old one.
+        With it the recipe is accepted and written into the folder, so whatever could refuse it comes before the block; for what takes
+        long the caller holds the folder meanwhile (`held`). What the block puts into the mapping is kept with the mark; `inputs` in it
+        (commits read, digest of the base) names what the result was made from, so that later steps know a new result from an old one.
         """
         started, clock = time.gmtime(), time.monotonic()
         notes: dict[str, Any] = {}
-        with hold(self.folder, doing=step):
+        self.make()
+        with nullcontext() if held else hold(self.folder, doing=step):
+            _write_recipe(self)
             self._unmark(step)
             yield notes
             times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", started), "seconds": round(time.monotonic() - clock, 2)}
@@ -193,25 +212,40 @@ def open_run(recipe: Recipe) -> Run:
     """
     run = run_of(recipe)
     if is_main_process():
-        try:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            _write_recipe(run)
-        except OSError as error:
-            raise FinetuneError(f"{run.folder}: can not be written ({error.strerror}); write runs=FOLDER with room to write") from error
+        run.make()
+        if _recipe_text(run) != dump_recipe(recipe):
+            with hold(run.folder, doing="recipe.yaml"):
+                _write_recipe(run)
     return run
 
 
+def run_to_change(recipe: Recipe) -> Run:
+    """The run of a recipe that a step is about to refuse or to accept; nothing is written.
+
+    Raises FinetuneError when another process writes the run by another recipe.
+    """
+    run = run_of(recipe)
+    writer = holder(run.folder) if is_main_process() else None
+    if writer is not None and _recipe_text(run) != dump_recipe(recipe):
+        raise FinetuneError(refusal(run.folder, writer))
+    return run
+
+
+def _recipe_text(run: Run) -> str | None:
+    path = run.folder / RECIPE
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
 def _write_recipe(run: Run) -> None:
-    path, text = run.folder / "recipe.yaml", dump_recipe(run.recipe)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    with hold(run.folder, doing="recipe.yaml"):
-        write_atomic(path, text)
+    """By who holds the folder."""
+    text = dump_recipe(run.recipe)
+    if _recipe_text(run) != text:
+        write_atomic(run.folder / RECIPE, text)
 
 
 def load_run(folder: Path) -> Run:
     """The run that lies in `folder`."""
-    path = folder / "recipe.yaml"
+    path = folder / RECIPE
     if not path.exists():
         raise FinetuneError(f"{folder}: no run lies here (no recipe.yaml); write the folder of a run, for example runs/demo")
     recipe = load_recipe(path)

@@ -107,14 +107,16 @@ def test_a_full_disk_is_one_message(small_run: Run, command: str, beside: int, s
 READ_ONLY = 'run="$1"; shift; mount --bind "$run" "$run"; mount -o remount,ro,bind "$run"; set +e; "$@"; echo "ended with $?" >&2'
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "export"])
-def test_a_read_only_disk_is_one_message(small_run: Run, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "other"), [("train", "train.max_steps=3"), ("evaluate", "evaluate.items=3"), ("export", "export=adapter")]
+)
+def test_a_read_only_disk_is_one_message(small_run: Run, verb: str, other: str) -> None:
     before = content(small_run.folder)
-    done = in_a_namespace(READ_ONLY, str(small_run.folder), sys.executable, "-m", "finetune", verb, str(small_run.folder), "seed=1")
+    done = in_a_namespace(READ_ONLY, str(small_run.folder), sys.executable, "-m", "finetune", verb, str(small_run.folder), other)
     assert "ended with 2" in done.stderr and "Traceback" not in done.stderr
     assert (
         f"finetune {verb}: {small_run.folder}" in done.stderr
-        and "ead-only file system" in done.stderr
+        and "file system is read-only" in done.stderr
         and "write runs=FOLDER" in done.stderr
     )
     assert content(small_run.folder) == before

@@ -70,7 +70,7 @@ def test_new_data_makes_the_old_adapter_stale(tmp_path: Path) -> None:
 
 
 def test_a_missing_step_is_asked_for_by_its_command(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match=r"type: finetune build .*recipe.yaml"):
+    with pytest.raises(TrainError, match=r"has not been made; type: finetune build .*/a$"):
         open_run(recipe(tmp_path)).require("build", error=TrainError)
 
 

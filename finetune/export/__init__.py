@@ -22,7 +22,7 @@ from finetune.exporters import Exporter, GgufFile, MergeReport
 from finetune.files import READABLE, staged_folder, write_json
 from finetune.methods import WEIGHTS
 from finetune.recipe import Recipe
-from finetune.run import Run, open_run
+from finetune.run import Run, run_to_change
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,7 @@ def export(recipe: Recipe) -> tuple[MergeReport, ...]:
     Raises ExportError without an adapter, on another base than the trained one, for an adapter that can not be merged, without
     room on the disk, and for a result beyond tolerance: its figures are then kept in run/export_failed.json.
     """
-    run = open_run(recipe)
+    run = run_to_change(recipe)
     run.require("train", error=ExportError)
     _check_forms(recipe)
     base = read_base(recipe.model)

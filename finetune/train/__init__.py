@@ -20,12 +20,13 @@ from finetune.check import tracker_faults
 from finetune.data.store import read_rows
 from finetune.errors import TrainError
 from finetune.files import staged_folder, write_atomic
+from finetune.lock import hold
 from finetune.methods import save_adapter
 from finetune.model import Load, load_model
 from finetune.preflight import Preflight, check_training
 from finetune.quiet import quiet_libraries
 from finetune.recipe import Recipe, dump_recipe
-from finetune.run import Run, is_main_process, open_run
+from finetune.run import Run, is_main_process, open_run, run_to_change
 from finetune.train.checkpoints import claim, full_disk_named
 from finetune.train.log import BAD_BATCH, LOG, PICTURE, Heard, LogLine, picture, summary, text_of, work_plot
 from finetune.train.result import TrainResult, table
@@ -45,11 +46,11 @@ def train(recipe: Recipe, *, load: Load = load_model, heard: Heard | None = None
 
     `load` gives the base model; `heard` is told each new line of the log, and ends the training by raising.
     """
-    run = open_run(recipe)
+    run = run_to_change(recipe)
     run.require("build", error=TrainError)
     quiet_libraries()
     if run.done("train") and run.adapter.exists():
-        _clear(run)
+        _clear(open_run(recipe))
         return TrainResult(**(run.mark("train")["training"] | {"fresh": False}))
     base = read_base(recipe.model)
     _refuse(base, recipe)
@@ -68,15 +69,16 @@ def _trained(run: Run, base: BaseFolder, stop: Stop, *, load: Load, heard: Heard
     from finetune.train.steps import go
 
     last = claim(run, processes=_processes())
-    with _noting(run) as notes:
+    with _held(run):
         rows = _rows(run)
         model = _model(run.recipe, base, load)
         checks = check_training(run, base, model, rows.train)
-        done = go(run, model, rows, last=last, stop=stop, heard=heard)
-        result = _result(done, checks)
-        notes |= {"inputs": {"base": base.digest}, "training": asdict(result), "preflight": asdict(checks)}
-        if is_main_process():
-            _write(run, done.lines, lambda folder: save_adapter(model, folder, base, gathered=done.gathered))
+        with _noting(run) as notes:
+            done = go(run, model, rows, last=last, stop=stop, heard=heard)
+            result = _result(done, checks)
+            notes |= {"inputs": {"base": base.digest}, "training": asdict(result), "preflight": asdict(checks)}
+            if is_main_process():
+                _write(run, done.lines, lambda folder: save_adapter(model, folder, base, gathered=done.gathered))
     return result
 
 
@@ -89,9 +91,14 @@ def _refuse(base: BaseFolder, recipe: Recipe) -> None:
     require_fit(base, recipe)
 
 
+def _held(run: Run) -> AbstractContextManager[None]:
+    """The run is this training's alone, from before the base is loaded."""
+    return hold(run.folder, doing="train") if is_main_process() else nullcontext()
+
+
 def _noting(run: Run) -> AbstractContextManager[dict[str, Any]]:
     """The mark of this step, which one process alone writes."""
-    return run.step("train") if is_main_process() else nullcontext({})
+    return run.step("train", held=True) if is_main_process() else nullcontext({})
 
 
 def _rows(run: Run) -> Rows:

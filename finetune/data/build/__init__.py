@@ -30,7 +30,7 @@ from finetune.errors import DataError, FinetuneError
 from finetune.files import STAGED
 from finetune.lock import hold
 from finetune.recipe import Recipe
-from finetune.run import Run, open_run, versions
+from finetune.run import Run, open_run, run_to_change, versions
 
 __all__ = ["BuildReport", "build", "table"]
 
@@ -71,7 +71,7 @@ def open_inputs(recipe: Recipe, base: BaseFolder, repositories: Sequence[Reposit
     if repositories is None:
         repositories = open_repositories(recipe.data.repositories, recipe.data.ref, at=recipe.data.at)
     check_languages(recipe.data.languages)
-    run = open_run(recipe)
+    run = run_to_change(recipe)
     tools, dialogues = open_tools(recipe, base), dialogues_of(recipe)
     inputs = {
         "commits": {each.name: each.commit for each in repositories},
@@ -88,13 +88,13 @@ def open_inputs(recipe: Recipe, base: BaseFolder, repositories: Sequence[Reposit
 def _dataset(opened: Opened) -> BuildReport:
     run, report = opened.run, opened.run.data / "report.json"
     if run.done("build") and run.mark("build").get("inputs") == opened.inputs and report.exists():
-        _clear(run)  # what a kill after the last mark has left
+        _clear(open_run(run.recipe))  # what a kill after the last mark has left
         return read_report(report)
-    with _named(), run.step("build") as notes:
+    run.make()
+    with _named(), hold(run.folder, doing="build"), working(opened) as job, run.step("build", held=True) as notes:
         notes["inputs"] = opened.inputs
-        with working(opened) as job:
-            perform_all(job, opened.tools)
-            made = write(run, job, opened.tools, opened.dialogues)
+        perform_all(job, opened.tools)
+        made = write(run, job, opened.tools, opened.dialogues)
         notes |= {"tokenizer_engine": made.engine, "shards": dict(made.shards)}
     _clear(run)
     return made

@@ -27,6 +27,7 @@ from finetune.data.repos import Repository
 from finetune.errors import DataError
 from finetune.lock import hold
 from finetune.recipe import Recipe
+from finetune.run import open_run
 
 LOGS = "cluster"
 
@@ -132,12 +133,14 @@ def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> 
     Cuts the shards here and now. What is done already is not done again: after a failure, make the chain anew and run it.
     """
     opened = open_inputs(recipe, read_base(recipe.model))
+    opened.run.make()
     with hold(opened.run.folder, doing="build"):
         job = plan(opened)
     digest, logs = plan_in(job.folder), opened.run.folder.absolute() / LOGS
     assert digest is not None
     if len(job.shards) == 1:
         raise DataError(f"data.shard_mb: {recipe.data.shard_mb} leaves one shard, so there is nothing to spread; write a smaller one")
+    open_run(recipe)
     of, chain = Plan(job.folder, digest, Path.cwd()), list[tuple[Stage | None, Executor]]()
     for stage in (*STAGES, None):
         made = executor(
