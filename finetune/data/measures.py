@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 
 from finetune.base import read_base
 from finetune.data.miners import Miner
@@ -60,7 +59,7 @@ _NOT_OF_MINERS = {
 
 def _repository(row: Row, data: DataSection) -> Repository | None:
     opened = (open_repository(path, "HEAD") for path in expand(data.repositories))
-    return next((replace(each, commit=row.commit) for each in opened if each.name == row.repo), None)
+    return next((each._replace(commit=row.commit) for each in opened if each.name == row.repo), None)
 
 
 def _item(row: Row, repository: Repository) -> Item | None:

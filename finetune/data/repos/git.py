@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -84,8 +83,7 @@ def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, os.fsdecode(done.stdout).removesuffix("\n"), done.stderr.decode(errors="replace").strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """A repository's objects, by id."""
 
     path: str  # of the repository, for messages

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from finetune.data.repos.git import GitFailed, Store
@@ -18,8 +17,7 @@ PLAIN, MERGED = ("--no-merges",), ("-c",)  # MERGED: of a merge, the files that 
 RETRIED = 256  # commits asked for at once where some can not be read
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit without its files; `fault` says why there are no deltas where it has one.
 
     `date`: when it was committed, in seconds since 1970; 0 where it does not say. The deltas of a merge have a path alone.
@@ -29,7 +27,7 @@ class Commit:
     author: str = ""
     email: str = ""
     message: bytes = b""
-    deltas: list[Delta] = field(default_factory=list)
+    deltas: Sequence[Delta] = ()
     fault: str | None = None
     date: int = 0
 
@@ -142,6 +140,7 @@ def _one_by_one(asked_for: _Asked, oids: list[str], dates: Mapping[str, int]) ->
 def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
     """Raises GitFailed where the tokens do, after the last commit that is whole."""
     found: Commit | None = None
+    deltas: list[Delta] = []
     failure: GitFailed | None = None
     try:
         for token in tokens:
@@ -151,10 +150,10 @@ def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
             if not line.startswith(b":"):  # a delta begins so, a commit with its id
                 if found:
                     yield found
-                found = _commit(token)
+                deltas = []
+                found = _commit(token, deltas)
                 continue
-            assert found is not None
-            found.deltas.append(_delta(line, printable_path(next(tokens))))
+            deltas.append(_delta(line, printable_path(next(tokens))))
     except GitFailed as error:
         failure = error
     if found:
@@ -163,10 +162,10 @@ def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
         raise failure
 
 
-def _commit(token: bytes) -> Commit:
+def _commit(token: bytes, deltas: list[Delta]) -> Commit:
     head, author, email, message = token.split(b"\n", 3)
     oid, _, date = head.decode().partition(" ")
-    return Commit(oid, author.decode(errors="replace"), email.decode(errors="replace"), message, date=int(date or 0))
+    return Commit(oid, author.decode(errors="replace"), email.decode(errors="replace"), message, deltas, date=int(date or 0))
 
 
 def _delta(line: bytes, path: str) -> Delta:

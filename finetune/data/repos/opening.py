@@ -6,8 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from finetune.data.repos.git import Store, ask, open_store
 from finetune.data.texts import printable_path
@@ -15,8 +15,7 @@ from finetune.errors import DataError
 from finetune.files import of_user
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository at one commit.
 
     `name` is owner/name of the remote `origin` where there is one, else the folder's name; `name=path` in a recipe sets it.
@@ -103,7 +102,7 @@ def open_repository(path: str, ref: str, *, at: str | None = None) -> Repository
         shallow=_boundary(Path(shallow)),
         names=tuple(dict.fromkeys(known for known in (given, name, remote) if known)),
     )
-    return repository if at is None else replace(repository, commit=_commit_at(repository, at))
+    return repository if at is None else repository._replace(commit=_commit_at(repository, at))
 
 
 def _commit_at(repository: Repository, at: str) -> str:

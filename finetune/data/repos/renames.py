@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -28,13 +28,13 @@ class Names:
         """What the file at this path is called at the newest commit."""
         return self._today.get(path, path)
 
-    def learn(self, deltas: list[Delta]) -> None:
+    def learn(self, deltas: Sequence[Delta]) -> None:
         """Takes in the renames of one commit; call it before asking for the paths of older ones."""
         for old, new in renames(deltas):
             self._today[old] = self.of(new)
 
 
-def renames(deltas: list[Delta]) -> Iterable[tuple[str, str]]:
+def renames(deltas: Sequence[Delta]) -> Iterable[tuple[str, str]]:
     """The pairs (old path, new path) of files a commit has moved: one gone and one new, with one content or one name.
 
     Two that are alike in both are paired first, then in content, then in name where that leaves one choice.
