@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,18 @@ class SplitCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """How many texts of one benchmark file are looked for, and how many are not: too short, or shared by many of its tasks."""
+
+    wanted: int = 0
+    too_short: int = 0
+    shared: int = 0
+
+    def __add__(self, other: Texts) -> Texts:
+        return Texts(self.wanted + other.wanted, self.too_short + other.too_short, self.shared + other.shared)
+
+
+@dataclass(frozen=True, slots=True)
 class Handed:
     """What was written for another trainer: where, how many lines, and how many samples were left out by reason."""
 
@@ -82,7 +94,8 @@ class BuildReport:
 
     `benchmarks`: by benchmark file, the items left out for holding its text. `engine`: the library that made the tokens. `shards`: the
     SHA-256 of every file of the dataset but report.json and README.md, by its path in the folder. `lines`: those of files of the
-    user's own. `instructions`: by miner, all requests that were tried, of which a file or a change may give several.
+    user's own. `instructions`: by miner, all requests that were tried, of which a file or a change may give several. `benchmark_texts`: by
+    benchmark file, how many of its texts were looked for, and how many were not.
     """
 
     repositories: tuple[Source, ...]
@@ -103,6 +116,7 @@ class BuildReport:
     shards: Mapping[str, str]
     lines: Counts
     instructions: Mapping[str, Counts]
+    benchmark_texts: Mapping[str, Texts] = field(default_factory=dict)
     fresh: bool = True  # False: an earlier build of the same recipe and commits had made it all
     handed: tuple[Handed, ...] = ()  # to other trainers, in this call
 
@@ -118,7 +132,9 @@ def read_report(path: Path) -> BuildReport:
     repositories = tuple(Source(**source) for source in stored["repositories"])
     parts = {"tokens": Tokens(**stored["tokens"]), "split": SplitCheck(**stored["split"])}
     instructions = {miner: Counts(**each) for miner, each in stored["instructions"].items()}
-    return BuildReport(**(stored | counts | parts | {"repositories": repositories, "instructions": instructions, "fresh": False}))
+    texts = {name: Texts(**each) for name, each in stored["benchmark_texts"].items()}
+    made = {"repositories": repositories, "instructions": instructions, "benchmark_texts": texts, "fresh": False}
+    return BuildReport(**(stored | counts | parts | made))
 
 
 def table(report: BuildReport) -> Group:

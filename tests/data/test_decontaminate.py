@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.decontaminate import Benchmarks, Needle, decontaminated, read_benchmark, squeezed
+from finetune.data.benchmark_files import read_benchmark, read_benchmarks
+from finetune.data.decontaminate import Benchmarks, Needle, decontaminated, squeezed
+from finetune.data.report import Texts
 from finetune.data.tally import Tally
 from finetune.errors import DataError
 from finetune.records import Change, Item, Origin, SourceFile
@@ -27,7 +29,7 @@ def write(path: Path, *rows: object) -> str:
 
 
 def benchmarks(path: str, *, fields: tuple[str, ...] = (), min_characters: int = 40) -> Benchmarks:
-    return Benchmarks(read_benchmark(path, fields=fields, min_characters=min_characters))
+    return read_benchmarks([read_benchmark(path, fields=fields, min_characters=min_characters)])
 
 
 def test_white_space_and_case_make_no_difference(tmp_path: Path):
@@ -112,8 +114,7 @@ def test_a_wrong_benchmark_is_named_with_its_cure(tmp_path: Path, content: str |
 def test_every_long_text_of_humanevalpack_is_found_in_a_file_around_it():
     if not HUMANEVALPACK.is_dir():
         pytest.skip("HumanEvalPack is not on this machine")
-    needles = read_benchmark(str(HUMANEVALPACK), fields=("docstring", "canonical_solution"), min_characters=40)
-    known = Benchmarks(needles)
+    known = benchmarks(str(HUMANEVALPACK), fields=("docstring", "canonical_solution"))
     rows = [json.loads(line) for path in sorted(HUMANEVALPACK.glob("*.jsonl")) for line in path.read_text().splitlines()]
     texts = [row[field] for row in rows for field in ("docstring", "canonical_solution") if len("".join(row[field].split())) >= 40]
     assert len(texts) > 1500
@@ -121,3 +122,47 @@ def test_every_long_text_of_humanevalpack_is_found_in_a_file_around_it():
         text for text in texts if known.find(f"# before\n{text.title()}\n# after\n") is None and squeezed(text.title()) == squeezed(text)
     ]
     assert missed == []
+
+
+def lines_of(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Every task's function as a repository would have it: without the imports that the benchmark puts in front."""
+    preamble = ("import", "from", "use ", "using", "#include")
+    return [
+        {"code": "\n".join(line for line in row["declaration"].split("\n") if not line.startswith(preamble)) + row["canonical_solution"]}
+        for row in rows
+    ]
+
+
+def test_every_solution_of_humanevalpack_is_found_behind_its_declaration(tmp_path: Path):
+    """In one file of six languages as in six: what a task has in common with itself is no form."""
+    if not HUMANEVALPACK.is_dir():
+        pytest.skip("HumanEvalPack is not on this machine")
+    rows = [json.loads(line) for path in sorted(HUMANEVALPACK.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    known = benchmarks(write(tmp_path / "all.jsonl", *rows))
+    assert [row["task_id"] for row, each in zip(rows, lines_of(rows), strict=True) if known.find("# x\n" + each["code"]) is None] == []
+    long = [row["docstring"] for row in rows if len(squeezed(row["docstring"])) >= 40]
+    assert len(long) > 900 and all(known.find(f"/* {each} */") for each in long)
+
+
+def test_a_short_solution_is_looked_for_behind_its_declaration(tmp_path: Path):
+    """Not by itself: `return x + y` stands in many a file."""
+    head = 'from typing import List\n\n\ndef add(x: int, y: int):\n    """Add two numbers.\n    >>> add(2, 3)\n    5\n    """\n'
+    old = {"task_id": "HumanEval/53", "prompt": head, "canonical_solution": "    return x + y\n"}
+    new = {"task_id": "Go/53", "declaration": "\nfunc Add(x int, y int) int {\n", "canonical_solution": "    return x + y\n}\n"}
+    none = {"task_id": "Odd/1", "prompt": "f()", "canonical_solution": "{}"}
+    known = benchmarks(write(tmp_path / "bench.jsonl", old, new, none))
+    assert known.find("def add(x: int, y: int):\n    return x + y\n") == "bench.jsonl: HumanEval/53, prompt + canonical_solution"
+    assert known.find("\nfunc Add(x int, y int) int { return x + y }") == "bench.jsonl: Go/53, declaration + canonical_solution"
+    assert known.find("def plus(x, y):\n    return x + y\n") is None
+    assert known.texts == {"bench.jsonl": Texts(wanted=3, too_short=3, shared=0)}
+
+
+def test_what_is_not_looked_for_is_counted(tmp_path: Path):
+    setup = "import math\nimport typing\nfrom collections import defaultdict, Counter\n"
+    rows = [{"task_id": f"{name}/{number}", "setup": setup, "entry": "mean"} for name in ("Go", "Rust") for number in range(4)]
+    said = [{"task_id": f"{name}/9", "prompt": "Give the mean of all the numbers in a list, as a number."} for name in ("Go", "JS", "Rust")]
+    known = benchmarks(write(tmp_path / "bench.jsonl", *rows[:2], *said))
+    assert known.texts == {"bench.jsonl": Texts(wanted=5, too_short=2, shared=0)}
+    known = benchmarks(write(tmp_path / "bench.jsonl", *rows, *said))
+    assert known.texts == {"bench.jsonl": Texts(wanted=3, too_short=8, shared=8)}
+    assert known.find(setup) is None and known.find(said[0]["prompt"])

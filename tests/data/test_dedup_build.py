@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from small_files import module, modules
 
 from finetune.data.build import build
 from finetune.data.dedup import plain
+from finetune.data.report import Texts
 from finetune.data.store import read_heldout
 from finetune.errors import DataError
 from finetune.recipe import Recipe
@@ -97,6 +99,8 @@ def test_a_benchmark_in_the_repository_is_left_out_with_its_item(make_repository
     repository = make_repository([("Add it", modules("pump") | {"mean.py": "import os\n\n\n" + solution.replace("    ", "\t")})])
     report = build(recipe := recipe_of(repository, decontaminate=[str(bench)]))
     assert dropped(recipe, "benchmark") == {"mean.py": "bench.jsonl: Bench/7, canonical_solution"}
+    assert report.benchmark_texts == {"bench.jsonl": Texts(wanted=1)} and build(recipe) == replace(report, fresh=False)
+    assert "| bench.jsonl | 1 | 0 | 0 |" in (open_run(recipe).data / "README.md").read_text()
     bench.write_text(json.dumps({"task_id": "Bench/8", "canonical_solution": solution.replace("mean_of", "median_of")}))
     assert build(recipe).fresh, "another benchmark is another data set"
     assert report.files.kept == 12 and not dropped(recipe, "benchmark")

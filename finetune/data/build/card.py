@@ -115,8 +115,16 @@ def _governance(report: BuildReport, recipe: Recipe) -> str:
         _table(("redacted", "values"), _most(report.redactions)) if report.redactions else "Nothing was found to replace.",
         f"Benchmarks kept out: {named}. Files and commits left out for holding their text: {dropped.get('benchmark', 0)}.",
         _table(("benchmark", "count"), benchmarks) if benchmarks else "",
+        _looked_for(report),
     )
     return "\n\n".join(section for section in sections if section)
+
+
+def _looked_for(report: BuildReport) -> str:
+    if not report.benchmark_texts:
+        return ""
+    head = ("benchmark", "texts looked for", "not, too short", "not, shared by many tasks")
+    return _table(head, [(name, texts.wanted, texts.too_short, texts.shared) for name, texts in sorted(report.benchmark_texts.items())])
 
 
 def _apart(report: BuildReport, recipe: Recipe) -> str:

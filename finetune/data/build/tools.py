@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 from finetune.base import BaseFolder
-from finetune.data.decontaminate import Benchmarks, decontaminated, read_benchmark
+from finetune.data.benchmark_files import read_benchmark, read_benchmarks
+from finetune.data.decontaminate import Benchmarks, decontaminated
 from finetune.data.dialogues import Dialogues, open_dialogues
 from finetune.data.filters import keep
 from finetune.data.miners.jsonl import Jsonl
@@ -45,8 +45,8 @@ def selection_of(data: DataSection) -> Selection:
 
 def benchmarks_of(data: DataSection) -> Benchmarks:
     """The benchmarks a recipe keeps out."""
-    read = (read_benchmark(each.path, fields=each.fields, min_characters=each.min_characters) for each in data.decontaminate)
-    return Benchmarks(chain.from_iterable(read))
+    read = [read_benchmark(each.path, fields=each.fields, min_characters=each.min_characters) for each in data.decontaminate]
+    return read_benchmarks(read)
 
 
 def dialogues_of(recipe: Recipe) -> list[Dialogues]:

@@ -50,7 +50,7 @@ def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> B
         rows = _write_rows(shuffle, folder, tools)
         write_lists(job, found, lines, folder)
         engine = _engine(job, [tools.encoder.engine] if dialogues else [])
-        report = _report(job, totals, check, rows, hashes(folder), engine)
+        report = replace(_report(job, totals, check, rows, hashes(folder), engine), benchmark_texts=tools.benchmarks.texts)
         write_json(folder / "report.json", report.as_dict())
         write_atomic(folder / "README.md", card(report, run.recipe))
     return report
