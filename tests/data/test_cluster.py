@@ -63,6 +63,13 @@ def test_datatrove_spreads_the_same_work(cut_recipe: Make, expected: dict[str, b
     assert run.done("build") and not (run.folder / WORK).exists()
 
 
+def test_one_shard_is_nothing_to_spread(cut_recipe: Make) -> None:
+    recipe = cut_recipe(256.0)
+    with pytest.raises(DataError, match="data.shard_mb: 256.0 leaves one shard"):
+        spread(recipe, LOCAL, tasks=2)
+    assert not (open_run(recipe).folder / WORK).exists()
+
+
 @pytest.mark.parametrize("kind", [partial(SlurmPipelineExecutor, time="01:00:00", partition="cpu"), RayPipelineExecutor])
 def test_each_stage_waits_for_the_one_before_it(cut_recipe: Make, kind: Callable[..., Any]) -> None:
     executors: list[Any] = [executor for _, executor in spread(cut_recipe(0.015), kind, tasks=2).executors]
@@ -95,7 +102,7 @@ def test_no_stage_begins_on_parts_that_are_missing(cut_recipe: Make, pair: list[
     recipe = cut_recipe(EACH, repositories=[str(home) for home in pair], miners=["fim"])
     chain = spread(recipe, partial(Forgiving, workers=1), tasks=2)
     aside = pair[1].rename(tmp_path / "aside")
-    with pytest.raises(DataError, match=r"1 of the parts of stage clean were not made; .*/cluster/clean/logs says why"):
+    with pytest.raises(DataError, match=r"stage clean has ended and is not done; .*/cluster/clean/logs says why"):
         chain.run()
     aside.rename(pair[1])
     assert [path.name for path in (open_run(recipe).folder / WORK).iterdir() if path.is_dir()] == ["clean-000000"]
@@ -103,13 +110,19 @@ def test_no_stage_begins_on_parts_that_are_missing(cut_recipe: Make, pair: list[
     assert open_run(recipe).done("build")
 
 
-def test_what_changes_under_a_cluster_is_not_built_by_its_last_task_alone(cut_recipe: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "said"), [(LocalPipelineExecutor, "has changed since its build was spread"), (Forgiving, "stage write has ended")]
+)
+def test_what_changes_under_a_cluster_is_not_built_by_its_last_task_alone(
+    cut_recipe: Make, pair: list[Path], tmp_path: Path, kind: Callable[..., Any], said: str
+) -> None:
     benchmark = tmp_path / "benchmark.jsonl"
     benchmark.write_text('{"prompt": "def add(one, other): return one + other and then some more words than a few"}\n')
-    recipe = cut_recipe(EACH, miners=["fim"], decontaminate=[{"path": str(benchmark), "fields": ["prompt"]}])
-    chain = spread(recipe, LOCAL, tasks=1)
+    kept_out = [{"path": str(benchmark), "fields": ["prompt"]}]
+    recipe = cut_recipe(EACH, repositories=[str(home) for home in pair], miners=["fim"], decontaminate=kept_out)
+    chain = spread(recipe, partial(kind, workers=1), tasks=1)
     benchmark.write_text('{"prompt": "something else altogether, that nobody has asked for in any of the languages there are"}\n')
-    with pytest.raises(DataError, match="has changed since its build was spread"):
+    with pytest.raises(DataError, match=said):
         chain.run()
     assert not open_run(recipe).data.exists()
 
@@ -179,7 +192,7 @@ def test_ray_makes_the_same_bytes_also_after_a_task_that_failed(cut_recipe: Make
     command = [sys.executable, "-c", RAY, str(run.folder / "recipe.yaml")]
     aside = tmp_path / "aside"
     failed = subprocess.run([*command, str(pair[1]), str(aside)], capture_output=True, text=True, check=False)
-    assert failed.returncode == 1 and "DataError" in failed.stderr and "1 of the parts of stage clean were not made" in failed.stderr
+    assert failed.returncode == 1 and "DataError" in failed.stderr and "stage clean has ended and is not done" in failed.stderr
     aside.rename(pair[1])
     subprocess.run(command, capture_output=True, check=True)
     assert run.done("build") and content(run.data) == content(open_run(whole).data)

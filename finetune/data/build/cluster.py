@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from finetune.base import read_base
-from finetune.data.build import build, open_inputs, plan, planned
+from finetune.data.build import build, open_inputs, planned, working
 from finetune.data.build.job import Job, plan_in, plan_of
 from finetune.data.build.stages import STAGES, Stage, limit_threads, perform_one, waiting
 from finetune.data.repos import Repository
 from finetune.errors import DataError
 from finetune.lock import hold
 from finetune.recipe import Recipe
-from finetune.run import open_run
+from finetune.run import Run, open_run
 
-LOGS = "cluster"
+LOGS, WRITE = "cluster", "write"
 
 
 class Executor(Protocol):
@@ -117,14 +117,20 @@ class Chain:
         from datatrove.executor import SlurmPipelineExecutor
 
         for stage, executor in self.executors:
-            executor.run()
-            if stage is None or isinstance(executor, SlurmPipelineExecutor):
-                continue
-            if left := waiting(stage, self.job):
+            try:
+                executor.run()
+            except KeyError:  # so datatrove 0.10 ends under Ray when a task has used up its time
+                if self._done(stage):
+                    raise
+            if not (isinstance(executor, SlurmPipelineExecutor) or self._done(stage)):
+                name = stage.name if stage else WRITE
                 raise DataError(
-                    f"{self.job.folder}: {len(left)} of the parts of stage {stage.name} were not made; "
-                    f"{self.logs / stage.name / 'logs'} says why; what is done is kept: mend it, and spread the recipe anew"
+                    f"{self.job.folder}: stage {name} has ended and is not done; {self.logs / name / 'logs'} says why; "
+                    "what is done is kept: mend it, and spread the recipe anew"
                 )
+
+    def _done(self, stage: Stage | None) -> bool:
+        return not waiting(stage, self.job) if stage else Run(self.job.folder.parent, self.job.recipe).done("build")
 
 
 def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> Chain:
@@ -134,19 +140,18 @@ def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> 
     """
     opened = open_inputs(recipe, read_base(recipe.model))
     opened.run.make()
-    with hold(opened.run.folder, doing="build"):
-        job = plan(opened)
-    digest, logs = plan_in(job.folder), opened.run.folder.absolute() / LOGS
+    with hold(opened.run.folder, doing="build"), working(opened) as job:
+        if len(job.shards) == 1:
+            raise DataError(f"data.shard_mb: {recipe.data.shard_mb} leaves one shard, so there is nothing to spread; write a smaller one")
+        digest, logs = plan_in(job.folder), opened.run.folder.absolute() / LOGS
     assert digest is not None
-    if len(job.shards) == 1:
-        raise DataError(f"data.shard_mb: {recipe.data.shard_mb} leaves one shard, so there is nothing to spread; write a smaller one")
     open_run(recipe)
     of, chain = Plan(job.folder, digest, Path.cwd()), list[tuple[Stage | None, Executor]]()
     for stage in (*STAGES, None):
         made = executor(
             pipeline=[Finish(of, job.recipe, opened.repositories) if stage is None else _step(of, stage, job)],
             tasks=min(tasks, len(job.shards)) if stage and stage.by_shard else 1,
-            logging_dir=str(logs / (stage.name if stage else "write")),
+            logging_dir=str(logs / (stage.name if stage else WRITE)),
             depends=chain[-1][1] if chain else None,
             skip_completed=False,  # of another job by the same name; our own marks say what is done
         )
