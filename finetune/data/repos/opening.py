@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -13,6 +14,8 @@ from finetune.data.repos.git import Store, ask, open_store
 from finetune.data.texts import printable_path
 from finetune.errors import DataError
 from finetune.files import of_user
+
+REF = re.compile(r"\w+(?:[./-]\w+)*", re.ASCII)  # no option, no range, nothing that git computes
 
 
 class Repository(NamedTuple):
@@ -91,12 +94,12 @@ def open_repository(path: str, ref: str, *, at: str | None = None) -> Repository
     `at` is a day or a moment: then it is the newest commit that `ref` had by then, along its first parents.
     """
     given, folder = named_path(path)
-    objects, shallow, object_format = _places(path, folder)
+    objects, shallow, object_format, commit = _places(path, folder, ref)
     remote, name = _names(folder)
     repository = Repository(
         name=given or name,
         path=str(folder),
-        commit=_commit(path, folder, ref),
+        commit=commit or _commit(path, folder, ref),
         objects=objects,
         object_format=object_format,
         shallow=_boundary(Path(shallow)),
@@ -126,15 +129,29 @@ def named_path(path: str) -> tuple[str, Path]:
     return "", of_user(path).absolute()
 
 
-def _places(path: str, folder: Path) -> tuple[str, str, str]:
-    """Where the objects and the list of shallow commits are, and the hash in use."""
+def _answers(folder: Path, ref: str) -> tuple[int, str, str, str]:
+    """What git says of a folder: as `ask`, and the commit, "" where the ref takes a closer look.
+
+    One process mostly: each costs as much as a hundred pairs of a history.
+    """
+    places = ["--path-format=absolute", "--git-path", "objects", "--git-path", "shallow", "--show-object-format", "--absolute-git-dir"]
+    places += ["--is-inside-work-tree", "--show-prefix"]
+    if REF.fullmatch(ref):
+        status, answer, complaint = ask(folder, "rev-parse", *places, f"{ref}^{{commit}}", "--")
+        if status == 0:
+            answer, _, commit = answer.removesuffix("\n--").rpartition("\n")
+            return status, answer, complaint, commit
+    return *ask(folder, "rev-parse", *places), ""
+
+
+def _places(path: str, folder: Path, ref: str) -> tuple[str, str, str, str]:
+    """Where the objects and the list of shallow commits are, the hash in use, and the commit; "" where it takes a closer look."""
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"{path}: {found} is there, no git repository; write the path of a work tree or a bare repository")
     if (printable := printable_path(os.fsencode(folder))) != str(folder):
         raise DataError(f"{printable}: bytes in the path that are no UTF-8; move it or write a link to it")
-    places = ["--path-format=absolute", "--git-path", "objects", "--git-path", "shallow", "--show-object-format", "--absolute-git-dir"]
-    status, answer, complaint = ask(folder, "rev-parse", *places, "--is-inside-work-tree", "--show-prefix")
+    status, answer, complaint, commit = _answers(folder, ref)
     if status:
         newer = "repo version" in complaint or "repository extension" in complaint
         hint = "install a newer git" if newer else "write the path of a work tree or a bare repository"
@@ -146,7 +163,7 @@ def _places(path: str, folder: Path) -> tuple[str, str, str]:
     if (in_tree == "false" or below) and folder.resolve() != Path(git_folder).resolve():
         _, top, _ = ask(folder, "rev-parse", "--show-toplevel")
         raise DataError(f"{path}: a folder inside the repository {top or git_folder}, no repository itself; write {top or git_folder}")
-    return objects, shallow, object_format
+    return objects, shallow, object_format, commit
 
 
 def _names(folder: Path) -> tuple[str, str]:
