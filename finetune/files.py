@@ -11,8 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from finetune.errors import FinetuneError
+
 STAGED = ".partial-"
 READABLE = 0o644  # by everyone: staged and downloaded files often are their owner's alone
+_KINDS: Mapping[type, str] = {list: "a list", str: "a text", int: "a number", float: "a number"}
 _ELSEWHERE = "write another folder, for example runs=FOLDER"
 _CURES: Mapping[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "free some room and type the same again"),
@@ -115,6 +118,26 @@ def discard_staged(path: Path) -> None:
         old.rename(path)
     shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(path.with_name(f"{STAGED}{path.name}"), ignore_errors=True)
+
+
+def read_object(path: Path, *needs: str, error: type[FinetuneError], cure: str) -> dict[str, Any]:
+    """The JSON object in a file that we wrote, with the keys it `needs`. Raises `error`, with `cure`, where something else lies there."""
+    return object_in(path.read_bytes(), *needs, where=str(path), error=error, cure=cure)
+
+
+def object_in(text: str | bytes, *needs: str, where: str, error: type[FinetuneError], cure: str) -> dict[str, Any]:
+    """The JSON object in a text, with the keys it `needs`. Raises `error` with `where`, what was found and `cure`."""
+    try:
+        content: object = json.loads(text)
+    except json.JSONDecodeError as fault:
+        raise error(f"{where}: no valid JSON ({fault.msg}, line {fault.lineno}); {cure}") from fault
+    except UnicodeDecodeError as fault:
+        raise error(f"{where}: no text; {cure}") from fault
+    if not isinstance(content, dict):
+        raise error(f"{where}: found {_KINDS.get(type(content), 'a word')} where an object belongs; {cure}")
+    if missing := [key for key in needs if key not in content]:
+        raise error(f"{where}: says no {missing[0]!r}; {cure}")
+    return content
 
 
 def disk_fault(error: OSError) -> str | None:

@@ -54,7 +54,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import FinetuneError
-from finetune.files import write_atomic, write_json
+from finetune.files import read_object, write_atomic, write_json
 from finetune.lock import hold, holder, refusal
 from finetune.recipe import Recipe, dump_recipe, load_recipe
 
@@ -73,6 +73,7 @@ _WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
 }
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}
 _RESULTS = {"build": "data", "train": "adapter", "evaluate": "report.json", "export": "export"}
+_FORGOTTEN = "bring the file back, or remove it, and build the run anew"
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "octotune")
 
 
@@ -124,7 +125,11 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """The manifest, or an empty one."""
-        state: dict[str, Any] = json.loads(self.manifest.read_text()) if self.manifest.exists() else {"steps": {}}
+        if not self.manifest.exists():
+            return {"steps": {}}
+        state = read_object(self.manifest, "steps", error=FinetuneError, cure=_FORGOTTEN)
+        if not isinstance(state["steps"], dict) or not all(isinstance(mark, dict) for mark in state["steps"].values()):
+            raise FinetuneError(f"{self.manifest}: its 'steps' are not the marks of steps; {_FORGOTTEN}")
         return state
 
     def mark(self, step: str) -> dict[str, Any]:

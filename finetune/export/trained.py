@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
 from finetune.exporters import AddedAdapter, OtherAdapter
+from finetune.files import read_object
 from finetune.methods import BASE, CONFIG, WEIGHTS, adapter_type
 
 
@@ -53,10 +52,11 @@ def _adapter_folder(path: Path) -> Path:
 
 def check_trained_on(adapter: Path, base: BaseFolder) -> None:
     """Raises ExportError unless the base's files are those the adapter was trained on."""
+    adapter_type(adapter)
     path = adapter / BASE
     if not path.is_file():
         raise ExportError(f"{adapter}: {BASE} is missing, so the base it belongs to is not known; train again")
-    trained_on: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    trained_on = read_object(path, "digest", "name", error=ExportError, cure="copy the file again, or train again")
     if trained_on["digest"] == base.digest:
         return
     if trained_on["name"] in (str(base.path), base.name):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune.errors import ModelError
 from finetune.families import Family
-from finetune.files import write_json
+from finetune.files import read_object, write_json
 from finetune.quiet import known_warnings_off, quiet_libraries
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS, CONFIG, BASE = "adapter_model.safetensors", "adapter_config.json", "base.json"
+_AGAIN = "copy the file again, or train again"
 
 
 class Base(Protocol):
@@ -91,6 +91,7 @@ def load_adapter(model: PreTrainedModel | PeftModel, folder: Path, *, name: str 
     for file in (WEIGHTS, CONFIG):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: no adapter lies here ({file} is missing); train first, or write the folder of an adapter")
+    adapter_type(folder)
     try:
         with known_warnings_off():
             if isinstance(model, PeftModel):
@@ -118,11 +119,7 @@ def _opened(model: PreTrainedModel, folder: Path, name: str) -> PeftModel:
 
 def adapter_type(folder: Path) -> str:
     """What peft calls the kind of the adapter in `folder`."""
-    try:
-        kind: str = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["peft_type"]
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise ModelError(f"{folder / CONFIG}: says nothing of an adapter ({error}); train again, or copy the file again") from error
-    return kind
+    return str(read_object(folder / CONFIG, "peft_type", error=ModelError, cure=_AGAIN)["peft_type"])
 
 
 def check_adapter_base(folder: Path, base: Base) -> None:
@@ -130,7 +127,7 @@ def check_adapter_base(folder: Path, base: Base) -> None:
     path = folder / BASE
     if not path.exists():
         return
-    trained_on = json.loads(path.read_text(encoding="utf-8"))
+    trained_on = read_object(path, "digest", "name", error=ModelError, cure=_AGAIN)
     if trained_on["digest"] != base.digest:
         raise ModelError(
             f"{folder}: the adapter was trained on {trained_on['name']}, whose files differ from those of {base.path}; "

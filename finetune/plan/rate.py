@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from typing import NamedTuple
 
 from finetune.data.report import read_report
+from finetune.errors import TrainError
+from finetune.files import object_in
 from finetune.plan.result import Hours
 from finetune.recipe import Recipe
 from finetune.run import Run
 
 LOG = "metrics.jsonl"
+_WRONG_LINE = "take the line out that is none, or state a rate with --tokens-per-second"
 UTILISATION = 0.4  # of a GPU's stated dense rate in its number format: an assumption
 
 
@@ -54,7 +56,8 @@ def measured_rate(run: Run) -> float | None:
     for folder in (run.checkpoints, run.adapter):
         path = folder / LOG
         if path.exists():
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+            *texts, _ = path.read_bytes().split(b"\n")
+            lines = [object_in(text, where=str(path), error=TrainError, cure=_WRONG_LINE) for text in texts]
             rates: list[float] = [line["tokens_per_s"] for line in lines if line.get("tokens_per_s")]
             if rates:
                 return statistics.median(rates)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TrainError
-from finetune.files import write_json
+from finetune.files import read_object, write_json
 from finetune.run import Run, is_main_process
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PREFIX, FILES, OWNER, STAGING = "checkpoint-", "files.json", "run.json", ".partial"
 _ROOM = 1 << 26  # bytes free below which a failed write is put down to the disk: more than a block that did not fit
+_LOST = "bring the file back, or remove the folder {} to start anew"
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -99,7 +100,7 @@ def claim(run: Run, *, processes: int) -> Checkpoint | None:
     if last is None:
         return None
     path = folder / OWNER
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = read_object(path, error=TrainError, cure=_LOST.format(folder)) if path.exists() else {}
     differs = [name for name, value in owner.items() if found.get(name) != value]
     if differs:
         what = {"digest": "another recipe", "data": "other data", "processes": f"{found.get('processes')} processes, not {processes}"}

@@ -6,11 +6,12 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from finetune.files import write_atomic
+from finetune.errors import TrainError
+from finetune.files import object_in, write_atomic
 from finetune.plots import loss_plot, panels
 
 LOG, PICTURE, BAD_BATCH = "metrics.jsonl", "loss.png", "bad_batch.json"
@@ -68,11 +69,21 @@ def text_of(lines: Sequence[LogLine]) -> str:
 
 
 def read_lines(path: Path, *, last_step: int) -> list[LogLine]:
-    """The lines up to a step; the ones after it are of work that was lost and is done again."""
+    """The lines up to a step; the ones after it are of work that was lost and is done again.
+
+    Raises TrainError for a line that is none; the last may be torn by a kill.
+    """
     if not path.exists():
         return []
-    texts = [text for text in path.read_text(encoding="utf-8").split("\n") if text.endswith("}")]
-    return [line for line in (LogLine(**json.loads(text)) for text in texts) if line.step <= last_step]
+    *texts, _ = path.read_bytes().split(b"\n")
+    found = (_read_line(text, where=f"{path}, line {number}") for number, text in enumerate(texts, start=1))
+    return [line for line in found if line.step <= last_step]
+
+
+def _read_line(text: bytes, *, where: str) -> LogLine:
+    cure, names = "take that line out of the file and type the same again", {each.name for each in fields(LogLine)}
+    values = object_in(text, *sorted(names), where=where, error=TrainError, cure=cure)
+    return LogLine(**{name: values[name] for name in names})
 
 
 def _line(line: LogLine) -> str:
