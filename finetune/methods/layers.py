@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,6 +92,18 @@ def require_upright(model: PreTrainedModel, targets: Iterable[str], *, kind: str
     """Raises ModelError for a method whose layers peft can not put around transposed weights."""
     if transposed(model, targets):
         raise ModelError(f"adapter={kind}: this {model.config.model_type} model keeps its weights as inputs x outputs; write adapter=lora")
+
+
+def require_blocks(model: PreTrainedModel, targets: Sequence[str], *, size: int) -> None:
+    """Raises ModelError where blocks of this size do not fill the inputs of every target: peft would take another, and save this one."""
+    found = [(name, linear_shape(module)) for name, module, _ in linear_layers(model) if any(matches(name, each) for each in targets)]
+    inputs = {name: shape[0] for name, shape in found if shape is not None}
+    for name, number in inputs.items():
+        if number % size:
+            raise ModelError(
+                f"adapter.block_size: {size} does not divide the {number} inputs of {name}; write a number that divides those of every "
+                f"layer, for example adapter.block_size={math.gcd(size, *inputs.values())}"
+            )
 
 
 def norms(model: nn.Module) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from finetune.families import Family
-from finetune.methods.layers import match_targets, placed, require_upright, transposed
+from finetune.methods.layers import match_targets, placed, require_blocks, require_upright, transposed
 from finetune.methods.method import METHODS, Method
 
 if TYPE_CHECKING:
@@ -124,4 +124,5 @@ class Oft(Method):
 
         targets = match_targets(model, self.targets or family.lora_targets)
         require_upright(model, targets, kind=self.kind)
+        require_blocks(model, targets, size=self.block_size)
         return OFTConfig(task_type=TaskType.CAUSAL_LM, oft_block_size=self.block_size, target_modules=list(targets))

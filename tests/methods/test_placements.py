@@ -130,6 +130,18 @@ def test_a_size_that_does_not_divide_those_of_the_layers_is_named(option: str) -
         METHODS[kind].model_validate({name: 48})(on_meta(STARCODER2_3B), FAMILY["starcoder2"])
 
 
+def test_blocks_that_do_not_fill_a_layers_inputs_are_named_with_a_size_that_does() -> None:
+    """peft would warn, turn blocks of 32 and save 48."""
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    said = r"adapter\.block_size: 48 does not divide the 64 inputs of model\.layers\.0\.self_attn\.q_proj; .*adapter\.block_size=16$"
+    with pytest.raises(ModelError, match=said):
+        METHODS["oft"].model_validate({"block_size": 48})(on_meta(Starcoder2Config(vocab_size=320, **shape)), FAMILY["starcoder2"])
+    with torch.device("meta"):
+        sound = METHODS["oft"].model_validate({"block_size": 16})
+        adapted = sound(on_meta(Starcoder2Config(vocab_size=320, **shape)), FAMILY["starcoder2"])
+    assert {config.oft_block_size for config in adapted.peft_config.values()} == {16}
+
+
 def test_a_method_that_knows_no_transposed_weights_is_refused_on_them() -> None:
     shape = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_inner": 128, "vocab_size": 320, "bos_token_id": 0, "eos_token_id": 0}
     with pytest.raises(ModelError, match=r"adapter=hira: this gpt2 model keeps its weights as inputs x outputs; write adapter=lora"):
