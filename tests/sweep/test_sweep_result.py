@@ -18,6 +18,7 @@ from finetune.sweep.page import page
 from finetune.sweep.plot import figure
 from finetune.sweep.points import name_of, points
 from finetune.sweep.report import to_json
+from finetune.sweep.words import cells, heads
 
 
 def row(name: str, trainable: int, change: float, *, half: float = 0.1, better: Literal["higher", "lower"] = "lower") -> SweepRow:
@@ -51,6 +52,26 @@ def test_a_higher_score_can_be_the_better_one() -> None:
 def test_the_frontier_leaves_out_what_costs_more_for_less() -> None:
     rows = [row("wasteful", 40, -0.2), row("small", 10, -0.1), row("large", 30, -0.5), row("same", 10, -0.05)]
     assert [each.name for each in result(*rows).frontier()] == ["small", "large"]
+
+
+def test_a_run_is_told_with_every_figure_that_is_known() -> None:
+    whole = replace(row("mine", 125, -0.25), tokens=1_234_567, seconds=61.4, peak_memory_bytes=3 << 30, valid_loss=1.23456)
+    found = result(whole, SweepRow("broken", {}, error="no"), SweepRow("ended", {}, pruned_at=4, valid_loss=2.0, tokens=99, seconds=3.0))
+    name = "score"
+    assert heads(found) == [
+        *("run", "trained", "tokens", "seconds", "peak memory", "held-out loss"),
+        *(f"{name}: tuned - base", f"{name} (lower is better)"),
+    ]
+    assert [cells(found, each) for each in found.rows] == [
+        [
+            *("mine", "125 (12.50%)", "1,234,567", "61", "3,072 MiB", "1.2346"),
+            *("-0.250 (-0.350 to -0.150)", "1.750 (1.650 to 1.850)"),
+        ],
+        ["broken", *[""] * 7],
+        ["ended", "", "99", "3", "", "2.0000, ended at step 4", "", ""],
+    ]
+    shown = rendered(found)
+    assert all(cell in shown for cell in cells(found, whole)), "the table of the terminal shows the same"
 
 
 def test_runs_whose_intervals_overlap_are_not_told_apart() -> None:

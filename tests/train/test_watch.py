@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from finetune.records import FimSample, Origin
 from finetune.run import Run, open_run
 from finetune.train import train
 from finetune.train.log import LogLine
-from finetune.train.watch import LASTING, LEAST, MARGIN, rise
+from finetune.train.watch import LASTING, LEAST, MARGIN, WINDOW, rise
 
 
 @pytest.fixture
@@ -132,6 +133,13 @@ def test_an_odd_file_is_no_rise(before: list[float], odd: list[float]) -> None:
 def test_a_rise_that_lasts_is_found_at_its_first_step(before: list[float], high: list[float]) -> None:
     found = rise(lines([*before, *high]), times=3, lasting=LASTING)
     assert found is not None and found.first.step == len(before) + 1 and 0.5 <= found.usual <= 1.0
+
+
+@given(before=st.lists(st.floats(2.0, 5.0), min_size=LEAST, max_size=WINDOW), times=st.floats(1.6, 9), share=st.floats(1e-6, 1e-3))
+def test_well_above_zero_a_rise_is_what_lies_beyond_so_many_times_the_usual(before: list[float], times: float, share: float) -> None:
+    limit = times * statistics.median(before)
+    assert rise(lines([*before, *[limit * (1 - share)] * LASTING]), times=times, lasting=LASTING) is None
+    assert rise(lines([*before, *[limit * (1 + share)] * LASTING]), times=times, lasting=LASTING) is not None
 
 
 @given(before=st.lists(st.floats(0.0, 0.1), min_size=LEAST, max_size=60), high=st.lists(st.floats(0.1, MARGIN), min_size=LASTING))
