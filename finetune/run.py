@@ -29,6 +29,7 @@
         export_failed.json    the figures of an export that was beyond tolerance         step export
         bad_batch.json        the rows that a training stopped at, until one ends well   step train
         error.txt             the traceback of a run that failed in a sweep              sweep
+        cluster/STAGE/        logs of a build's tasks, where a cluster made it        step build
         .lock                 who writes the run now; gone when nobody does
         .partial-*            what is being written; gone when it has its name
 
