@@ -80,18 +80,25 @@ class ContextSample:
     """Files of one repository side by side, each plain or with a hole.
 
     `named`: the repository's name and the files' paths are written. A family that writes what it knows of one file has the three apart:
-    `named` the repository, `path` the file, `stars` a bucket of GitHub's stars, None where it is not written.
+    `named` the repository, `path` the file, `stars` a bucket of GitHub's stars, None where it is not written. `redacted`: what is written
+    for the repository and each path; empty: what the origins say.
     """
 
     parts: tuple[FimSample, ...]
     named: bool
     path: bool = True
     stars: str | None = None
+    redacted: tuple[str, ...] = ()
 
     @property
     def origin(self) -> Origin:
         """Where the first file comes from."""
         return self.parts[0].origin
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The repository's name and each part's path, as they are written."""
+        return self.redacted or (self.origin.repo, *(part.origin.path for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,14 +52,14 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
         yield from _with_metadata(sample, family, form)
         return
     if sample.named:
-        yield from (Piece(form.name, True), Piece(sample.origin.repo + form.line_end))
-    for index, part in enumerate(sample.parts):
+        yield from (Piece(form.name, True), Piece(sample.names[0] + form.line_end))
+    for index, (part, name) in enumerate(zip(sample.parts, sample.names[1:], strict=True)):
         last = index + 1 == len(sample.parts)
         if part.form != "plain" and form.holes == "last" and not last:
             raise DataError(f"family {family.name} has a hole in the last file of a sample alone, found one in {part.origin.path}")
         # The next file's sentinel ends an answer as the last token does: it is in the family's `stop`.
         yield Piece(form.file, True, answer=index > 0)
-        path = f"{part.origin.path}\n" if sample.named else ""
+        path = f"{name}\n" if sample.named else ""
         if part.form == "plain":
             yield from (Piece(path), Piece(part.middle + ("" if last else form.line_end), answer=True))
         elif form.path_in_prefix:
@@ -69,8 +69,8 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
 
 
 def _with_metadata(sample: ContextSample, family: Family, form: RepositoryFormat) -> Iterator[Piece]:
-    (part,) = sample.parts
-    known = {form.name: sample.origin.repo if sample.named else None, form.file: part.origin.path if sample.path else None}
+    (part,), (repository, path) = sample.parts, sample.names
+    known = {form.name: repository if sample.named else None, form.file: path if sample.path else None}
     if form.stars is not None:
         known[form.stars] = sample.stars
     head = [piece for token, value in known.items() if value is not None for piece in (Piece(token, True), Piece(value))]

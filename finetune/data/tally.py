@@ -68,12 +68,15 @@ class Tally:
         self.looks[item.origin] = Looks(item.language, size)
 
     def redacted(self, found: Iterable[Redaction]) -> None:
-        """Counts values that were replaced; the list for review holds a file's each, and a line of its history once."""
+        """Counts the values replaced in one text; the list for review holds a file's each, and those of a line of its history once."""
+        alike = Counter[tuple[str | int, ...]]()
         for each in found:
             self.redactions[each.kind] += 1
             self.redacted_in[each.origin] += 1
             line = each.line if each.part == "text" else 0  # the versions of a file repeat it, at other lines
-            self.review.setdefault((each.origin.repo, each.origin.path, each.kind, each.shown, line), each)
+            key = (each.origin.repo, each.origin.path, each.kind, each.shown, line)
+            alike[key] += 1  # two on one short line are shown alike
+            self.review.setdefault((*key, alike[key]), each)
 
     def drop(self, origin: Origin, reason: str, detail: str = "", *, size: int | None = None) -> None:
         """Counts and remembers one thing left out."""

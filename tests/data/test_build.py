@@ -211,6 +211,22 @@ def test_what_was_redacted_is_listed_for_review_without_the_values(make_reposito
     assert {line["kind"] for line in lines} == set(report.redactions)
 
 
+def test_every_value_is_listed_two_of_one_line_and_those_of_paths_too(make_repository, recipe_of: MakeRecipe) -> None:
+    mail, line = "jane.doe@corp-mail.io", "BOTH = ['me@corp-mail.io', 'you@corp-mail.io']\n"
+    files = modules("pump") | {f"users/{mail}/both.py": line + module("both")}
+    changed = {f"users/{mail}/both.py": line + module("both", 3)}
+    recipe = recipe_of(
+        make_repository([("Add it", files), ("Take some of both away", changed)]), miners=[{"kind": "repository", "name_rate": 1}]
+    )
+    report = build(recipe)
+    lines = [json.loads(line) for line in (open_run(recipe).data / "redactions.jsonl").read_text().splitlines()]
+    told = [(line["part"], line["line"], line["shown"]) for line in lines]
+    assert sorted(told) == [("path", 1, "users/<EMAIL>/both.py")] + [("text", 1, "BOTH = ['<EMAIL>', '<EMAIL>']")] * 2
+    assert report.redactions == {"email": 3}
+    written = "".join(text for side in ("train", "valid") for text in texts_of(recipe, side))
+    assert "users/<EMAIL>/both.py" in written and "jane" not in written
+
+
 def sides(recipe: Recipe, paths: list[str]) -> dict[str, str]:
     from finetune.data.split import side
 

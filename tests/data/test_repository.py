@@ -16,6 +16,7 @@ from finetune.data.miners import Bench, Miner
 from finetune.data.miners.fim import Fim
 from finetune.data.miners.repository import Repository
 from finetune.data.render import Encoder, encode_prompt, encode_sample
+from finetune.data.secrets import Redactor
 from finetune.data.tally import Tally
 from finetune.errors import DataError
 from finetune.families import FAMILIES, Family
@@ -132,6 +133,18 @@ def test_every_file_is_in_a_sample_once_behind_what_it_imports(encoder: Encoder)
     for file, imported in pairwise(FILES):
         if side_of(file.origin) == side_of(imported.origin):
             assert places[imported.origin.path] < places[file.origin.path]
+
+
+def test_names_are_written_without_what_is_secret_in_them_and_origins_keep_it(encoder: Encoder) -> None:
+    mail, key = "jane.doe@corp-mail.io", "AKIAQYLPMN5HHHFPZAM2"
+    files = [source(f"users/{mail}/{key}_{number}.py", "VALUE = 1\n" * 6) for number in range(3)]
+    redactor = Redactor()
+    bench = Bench(encoder, 300, 0, side=side_of, clean=lambda name: redactor.name(name)[0])
+    samples = Repository(name_rate=1).join(files, bench).samples
+    samples = [each for sample in samples for each in (sample, *Repository(name_rate=1).smaller(sample, bench))]
+    written = [encoder.decode(encode_sample(sample, encoder, learn="all").input_ids) for sample in samples]
+    assert len(written) > 2 and all("users/<EMAIL>/<KEY>" in text and mail not in text and key not in text for text in written)
+    assert {part.origin.path for sample in samples for part in sample.parts} == {file.origin.path for file in files}
 
 
 def test_held_out_files_stand_beside_held_out_files_alone(encoder: Encoder) -> None:

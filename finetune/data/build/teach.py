@@ -25,6 +25,7 @@ from finetune.data.build.samples import SampleWriter, wide
 from finetune.data.build.tools import told
 from finetune.data.mine import Fit, Tried, mined, try_out
 from finetune.data.miners import Bench
+from finetune.data.secrets import redact_path
 from finetune.data.split import Split
 from finetune.data.spool import write_spool
 from finetune.data.tally import Tally
@@ -39,17 +40,26 @@ def teach(task: Task) -> None:
     """Leaves the numbers of the files kept, what was tried of files and of changes, the samples that fit, and the tallies so far."""
     job, tools = task.job, task.tools
     split: Split = load(task.before("clean") / SPLIT)
-    bench = Bench(tools.encoder, job.recipe.data.row_length, job.recipe.seed, side=split)
+    bench = Bench(tools.encoder, job.recipe.data.row_length, job.recipe.seed, side=split, clean=lambda name: tools.redactor.name(name)[0])
     with corpus(job) as files:
         boundaries = Boundaries(parts_of(job.place("join") / PARTS))
         look = Outlook(files, read_joined(job), boundaries, load(task.before("clean") / TALLY), split, Held(set(), set(), set()))
         kept = _files(task, look)
-        deque(_try((files[number] for number in kept), "files", task, bench), maxlen=0)
+        deque(_try(_named((files[number] for number in kept), task, look.tally), "files", task, bench), maxlen=0)
         if any(miner.source == "history" for miner in job.recipe.data.miners):
             _history(task, look, bench)
     save(task.folder / KEPT, np.array(kept, dtype=np.int64))
     dump(look.tally, task.folder / tally_of("files"))
     dump(tools.encoder.engine, task.folder / ENGINE)
+
+
+def _named(files: Iterable[SourceFile], task: Task, tally: Tally) -> Iterator[SourceFile]:
+    """The files, what is redacted in their paths counted where a miner writes them."""
+    written = any(miner.names for miner in task.job.recipe.data.miners)
+    for file in files:
+        if written:
+            redact_path(file.origin, task.tools.redactor, tally)
+        yield file
 
 
 def tally_of(source: Source) -> str:

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 class Bench:
     """What a miner works with: the base's tokenizer, the room in a row (tokens), the seed of its draws.
 
-    `side` tells the held-out files from the others, for miners that put several files into one sample.
+    `side` tells the held-out files from the others, for miners that put several files into one sample. `clean` redacts the names and paths
+    that a miner writes into samples; without it they are written as they are.
     """
 
     encoder: Encoder
     row_length: int
     seed: int
     side: Callable[[Origin], Side] | None = None
+    clean: Callable[[str], str] | None = None
+
+    def written(self, name: str) -> str:
+        """What is written for a repository's name, or for a path."""
+        return self.clean(name) if self.clean else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +55,12 @@ class Miner(Plugin):
     """Makes samples of one item, or gives the reason why there are none.
 
     `source` says which items it takes: files give SourceFile, history gives Change; who takes "lines" reads a file of the user's own.
-    One that `joins` is given all items of a repository at once.
+    One that `joins` is given all items of a repository at once; one that `names` writes their paths.
     """
 
     source: ClassVar[Literal["files", "history", "lines"]] = "files"
     joins: ClassVar[bool] = False
+    names: ClassVar[bool] = False
 
     def __call__(self, item: Item, bench: Bench) -> Sequence[Made] | str:
         raise NotImplementedError

@@ -42,6 +42,7 @@ class Repository(HoleMiner):
     """
 
     joins: ClassVar[bool] = True
+    names: ClassVar[bool] = True
 
     name_rate: Share = Field(0.5, description="share of samples with the repository's name and the files' paths; Qwen's have them always")
     fim_rate: Share = Field(0.5, description="share of samples that may have holes")
@@ -70,7 +71,7 @@ class Repository(HoleMiner):
         assert isinstance(sample, ContextSample)
         *first, last = sample.parts
         if first:
-            return [replace(sample, parts=(*first,)), replace(sample, parts=(last,))]
+            return [_named(replace(sample, parts=parts), bench) for parts in ((*first,), (last,))]
         form = self._form(bench)
         return [self._sample([window], form, bench) for window in halves(last.origin, last.text)]
 
@@ -107,7 +108,7 @@ class Repository(HoleMiner):
         parts = [self._beside(window, bench, holes=may) for window in windows]
         if form.holes == "last":
             parts = [*map(_plain, parts[:-1]), parts[-1]]
-        return ContextSample(tuple(parts), named, path, stars)
+        return _named(ContextSample(tuple(parts), named, path, stars), bench)
 
     def _beside(self, window: Window, bench: Bench, *, holes: bool) -> FimSample:
         """Drawn for the window alone: a neighbour more or less changes no hole."""
@@ -116,6 +117,12 @@ class Repository(HoleMiner):
         if not holes or draws.random() >= self.file_fim_rate:
             return FimSample(origin, "", window.text, "", "plain")
         return self.cut_out(window, "spm" if draws.random() < self.spm_rate else "psm", draws)
+
+
+def _named(sample: ContextSample, bench: Bench) -> ContextSample:
+    """The sample with its names as they may be written."""
+    names = (sample.origin.repo, *(part.origin.path for part in sample.parts))
+    return replace(sample, redacted=tuple(map(bench.written, names)))
 
 
 def _reason(file: SourceFile, bench: Bench) -> str | None:
@@ -127,7 +134,7 @@ def _reason(file: SourceFile, bench: Bench) -> str | None:
 
 def _cost(file: SourceFile, bench: Bench) -> int:
     """Tokens beside a file's own. The repository's name stands once in a sample and is counted for each file: room to spare."""
-    names = (f"{file.origin.path}\n", f"{file.origin.repo}\n")
+    names = (f"{bench.written(file.origin.path)}\n", f"{bench.written(file.origin.repo)}\n")
     return sum(len(bench.encoder.text(name)) for name in names) + SENTINELS + SPLIT_COST + _FILE_SENTINELS
 
 

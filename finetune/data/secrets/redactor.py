@@ -15,7 +15,7 @@ from finetune.data.secrets.rules import RULES
 from finetune.data.secrets.screen import Look, Screen, fastest_screen
 from finetune.data.tally import Redaction, Tally
 from finetune.hashing import stable_hash
-from finetune.records import Change, Item, SourceFile
+from finetune.records import Change, Item, Origin, SourceFile
 
 RANKS = {rule.kind: rank for rank, rule in enumerate((*RULES, *PERSONAL.values()))}
 SHOWN = 60  # characters to each side of a placeholder in the list for review
@@ -64,6 +64,15 @@ class Redactor:
         """The text with placeholders, and how many of each kind were put in."""
         redacted, found = self._redacted(text)
         return redacted, Counter(each.kind for each in found)
+
+    def name(self, path: str) -> tuple[str, Counter[str]]:
+        """A path, or a repository's name, with placeholders, and how many of each kind: looked at whole, then folder by folder.
+
+        In a text an address behind a slash is a part of a link.
+        """
+        whole, kinds = self.redact(path)
+        parts = [self.redact(part) for part in whole.split("/")]
+        return "/".join(part for part, _ in parts), sum((found for _, found in parts), kinds)
 
     def review(self, text: str) -> tuple[str, tuple[Found, ...]]:
         """The text with placeholders, and where each was put in."""
@@ -120,6 +129,12 @@ def redact_item(item: Item, redactor: Redactor, tally: Tally) -> Item:
         case Change():
             message, before, after = clean(item.message, "message"), clean(item.before, "before"), clean(item.after, "after")
             return replace(item, message=message, before=before, after=after)
+
+
+def redact_path(origin: Origin, redactor: Redactor, tally: Tally) -> None:
+    """Counts what is replaced in a path where it is written into samples; the origin keeps it as it is."""
+    shown, kinds = redactor.name(origin.path)
+    tally.redacted(Redaction(origin, "path", kind, 1, shown) for kind in kinds.elements())
 
 
 def merge(spans: list[Span]) -> list[Span]:
