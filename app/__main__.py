@@ -8,11 +8,19 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from finetune.base import read_base
-from finetune.errors import EvaluateError, FinetuneError
-from finetune.files import disk_fault
+from app.gradio_import import import_gradio
+from app.record import Question
+from finetune.base import BaseFolder, read_base
+from finetune.errors import EvaluateError, FinetuneError, ModelError
+from finetune.files import disk_fault, of_user
+from finetune.quiet import import_models
+from finetune.records import Completer
 from finetune.run import Run, load_run
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 _PORTS = range(7860, 7960)  # where gradio pages are looked for
 _HIGHEST_PORT = 65535
@@ -44,33 +52,61 @@ def serve(options: argparse.Namespace) -> None:
     for run in runs:
         run.require("train", error=EvaluateError)
     free_port(options.host, options.port)  # refused before anything is loaded
-    base = read_base(runs[0].recipe.model)
+    base = _base(runs[0])
     # Only now: gradio and torch take seconds, a mistyped folder should not.
     from finetune.generate import arms_of, check_runs, open_completer
 
     check_runs(runs)
+    import_gradio()
     from app import ui
-    from app.heldout import longest_answer, questions
     from app.pending import Pending
-    from app.votes import ballots_of
 
     pending = Pending(arms_of(runs))
-    page = ui.playground(
-        pending,
-        title=_title(runs),
-        holes=questions(runs[0], base),
-        longest=longest_answer(base),
-        ballots=ballots_of(runs),
-    )
+    page = _page(pending, runs, base)
     # Looked for again: seconds have passed, and who did not ask for a port gets one that is still free.
     url = ui.open_page(page, host=options.host, port=free_port(options.host, options.port), auth=auth)
     try:
         _say(f"the playground is at {url}  (Ctrl+C ends it)\n{reach(options.host, auth)}\nloading {base.name} ...")
+        import_models()
         pending.give(open_completer(runs))
         _say(f"{base.name} is loaded")
         page.block_thread()
     finally:
         page.close(verbose=False)
+
+
+def _base(run: Run) -> BaseFolder:
+    """The base of the run. Raises ModelError with the cure where its folder was moved: another path in the recipe is another training."""
+    section = run.recipe.model
+    try:
+        return read_base(section)
+    except ModelError as error:
+        if of_user(section.path).exists():
+            raise
+        raise ModelError(
+            f"{run.folder}: {error}; where the folder was moved, leave the recipe as it is and link: ln -s NEW {section.path}"
+        ) from error
+
+
+def _page(completer: Completer, runs: Sequence[Run], base: BaseFolder) -> gr.Blocks:
+    from app import ui
+    from app.asking import Reach
+    from app.heldout import longest_answer
+    from app.votes import ballots_of
+
+    reach = Reach(longest_answer(base), fills=base.family.fim is not None)
+    return ui.playground(completer, title=_title(runs), holes=_holes(runs[0], base), reach=reach, ballots=ballots_of(runs))
+
+
+def _holes(run: Run, base: BaseFolder) -> list[Question]:
+    """The held-out examples; none, and a line on the terminal, where the run has nothing to cut them from."""
+    from app.heldout import questions
+
+    try:
+        return questions(run, base)
+    except EvaluateError as error:
+        _say(f"no held-out examples: {error}")
+        return []
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,9 +24,22 @@ class Ask(NamedTuple):
     question: Callable[..., Question]
 
 
-def ask_tabs(holes: Sequence[Question]) -> list[Ask]:
-    """All ways to ask; held-out holes only where there are some."""
-    return [_fim_tab(), *([_hole_tab(holes)] if holes else []), _instruct_tab(), _text_tab()]
+class Reach(NamedTuple):
+    """What a base can be asked: the most new tokens, and whether it fills gaps."""
+
+    longest: int = 512
+    fills: bool = True
+
+
+ANYTHING = Reach()
+
+
+def ask_tabs(holes: Sequence[Question], *, fills: bool) -> list[Ask]:
+    """All ways to ask; held-out holes only where there are some, a gap to fill only for a model that `fills` gaps."""
+    # A tab stands where it is made.
+    first = _fim_tab() if fills else _text_tab()
+    held_out = [_hole_tab(holes)] if holes else []
+    return [first, *held_out, _instruct_tab(), *([_text_tab()] if fills else [])]
 
 
 def require(condition: object, message: str) -> None:

@@ -12,7 +12,7 @@ from gradio.components import Component
 
 from app import pages, view
 from app.answering import CHOICES, Desk
-from app.asking import ask_tabs
+from app.asking import ANYTHING, Reach, ask_tabs
 from app.record import Question, Session, export_lines
 from app.settings import sampling_fields, view_fields
 from app.votes import Ballots, tallies
@@ -38,11 +38,11 @@ def playground(
     *,
     title: str,
     holes: Sequence[Question] = (),
-    longest: int = 512,
+    reach: Reach = ANYTHING,
     ballots: Ballots | None = None,
     lot: random.Random | None = None,
 ) -> gr.Blocks:
-    """The page over one completer; `holes` are questions with a name and a known truth, `longest` the most new tokens to ask for.
+    """The page over one completer; `holes` are questions with a name and a known truth, `reach` says what its base can be asked.
 
     Without `ballots` nothing is blind. `lot` draws the sides of a blind question; the system's own, unless told.
     """
@@ -53,7 +53,7 @@ def playground(
         gr.HTML(view.heading(title))
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Playground"):
-                look = _asking(desk, session, holes=holes, longest=longest)
+                look = _asking(desk, session, holes, reach)
             if ballots is not None:
                 _results_tab(completer, ballots)
             _history_tab(session, look)
@@ -96,12 +96,12 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def _asking(desk: Desk, session: gr.State, *, holes: Sequence[Question], longest: int) -> gr.Radio:
+def _asking(desk: Desk, session: gr.State, holes: Sequence[Question], reach: Reach) -> gr.Radio:
     """Fields above, answers below; gives the field that says what is marked."""
     arms = desk.completer.arms
     with gr.Tabs(elem_id="asks"):
-        asks = ask_tabs(holes)
-    sampling = sampling_fields(arms, longest)
+        asks = ask_tabs(holes, fills=reach.fills)
+    sampling = sampling_fields(arms, reach.longest)
     with gr.Row(elem_classes="bar"):
         gr.HTML('<h2 class="bar-title">Answers</h2>')
         again = gr.Button("Regenerate", interactive=False, elem_id="again", scale=0, min_width=120)

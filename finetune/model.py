@@ -14,7 +14,7 @@ from finetune.base import BaseFolder
 from finetune.errors import ModelError
 from finetune.families import describe_tokenizer
 from finetune.new_tokens import grow
-from finetune.quiet import quiet_libraries
+from finetune.quiet import import_models, quiet_libraries
 from finetune.recipe import ModelSection
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
 
     Dropout is off (eval mode). Raises ModelError for weights that are missing, broken or of another shape.
     """
+    import_models()
     quiet_libraries()
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -178,7 +179,10 @@ def guard_4bit(model: torch.nn.Module) -> None:
 
 
 def quantization_config(section: ModelSection, dtype: torch.dtype) -> Any:
-    """What transformers is told about quantisation, None for none; a merge repeats it tensor by tensor."""
+    """What transformers is told about quantisation, None for none; a merge repeats it tensor by tensor.
+
+    `dtype`: the format of weights that are not quantised. 4-bit layers compute in the format of the pass they stand in.
+    """
     if section.quantization == "none":
         return None
     import torch
@@ -190,7 +194,7 @@ def quantization_config(section: ModelSection, dtype: torch.dtype) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=section.double_quant,
-        bnb_4bit_compute_dtype=torch.float16 if dtype == torch.float16 else torch.bfloat16,
+        bnb_4bit_compute_dtype=(autocast_dtype(section) or dtype) if dtype == torch.float32 else dtype,
         bnb_4bit_quant_storage=torch.uint8,
     )
 

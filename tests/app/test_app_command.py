@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,11 +16,14 @@ from fake_completer import FakeCompleter
 
 from app.__main__ import free_port, main
 from finetune.errors import FinetuneError
+from finetune.generate import check_runs
 from finetune.recipe import parse_recipe
-from finetune.run import Run, open_run
+from finetune.run import Run, load_run, open_run
 
 if TYPE_CHECKING:
     from conftest import Serve
+
+ROOT = Path(__file__).parents[2]
 
 # gradio leaves event loops and sockets to the collector; the fixture `serve` collects what is left after a test.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -85,6 +90,19 @@ def test_an_adapter_of_another_base_is_refused(tiny_base: Path, tmp_path: Path, 
     (other / "config.json").write_text(config.replace("100000.0", "10000.0"))
     message = refusal(capsys, str(changed.folder))
     assert "the adapter was trained on" in message and "train again" in message
+
+
+def test_a_moved_base_is_named_with_a_cure_that_works(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another path in the recipe would be another recipe, whose training was never made."""
+    old, new = tmp_path / "base", tmp_path / "elsewhere"
+    shutil.copytree(tiny_base, old)
+    run = trained(tmp_path, old)
+    old.rename(new)
+    message = refusal(capsys, str(run.folder))
+    assert str(run.folder) in message and f"ln -s NEW {old}" in message
+    old.symlink_to(new)
+    check_runs([load_run(run.folder)])
+    assert run.done("train")
 
 
 def test_weights_that_can_not_be_loaded_end_the_page(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +173,21 @@ def test_files_of_the_machine_are_not_served(serve: Serve, completer: FakeComple
 
 def test_the_page_is_on_this_machine_alone(serve: Serve, completer: FakeCompleter) -> None:
     assert serve(completer).startswith("http://127.0.0.1:")
+
+
+def test_gradio_is_imported_without_a_look_at_its_stubs() -> None:
+    """It would write them into the folder of the environment, and read them at each start."""
+    code = """
+import inspect, sys
+own, opened = inspect.getfile, []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and str(args[0]).endswith(".pyi") else None)
+from app.gradio_import import import_gradio
+import_gradio()
+import gradio
+print(opened, inspect.getfile is own, inspect.getfile(gradio.Textbox).endswith("textbox.py"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[] True True\n", "")
 
 
 def test_gradio_reports_nothing() -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_completer import FakeCompleter
 from watching import bounded
 
-from app.__main__ import free_port
+from app.__main__ import _holes, _page, free_port
 from app.heldout import HOLES, longest_answer, questions
 from finetune.base import read_base
 from finetune.data.store import write_heldout
 from finetune.recipe import parse_recipe
-from finetune.records import FimPrompt, Origin, SourceFile
+from finetune.records import FimPrompt, Origin, SourceFile, TextPrompt
 from finetune.run import Run, open_run
 
 if TYPE_CHECKING:
+    import gradio as gr
+    from conftest import Serve
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,42 @@ def test_the_holes_offered_are_those_that_are_measured(run: Run) -> None:
         assert isinstance(question.prompt, FimPrompt) and question.truth
         assert question.prompt.prefix + question.truth + question.prompt.suffix in texts[question.name.split(": ")[0]]
     assert longest_answer(base) == 256, "half of the context"
+
+
+def test_a_run_without_held_out_files_opens_without_holes(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """None was held out, or the data stayed on the machine of the training."""
+    base, path = read_base(run.recipe.model), run.data / "heldout.jsonl"
+    path.write_text("")
+    assert _holes(run, base) == []
+    path.unlink()
+    assert _holes(run, base) == []
+    assert capsys.readouterr().out.count(f"no held-out examples: {path}: ") == 2
+
+
+def tabs(page: gr.Blocks) -> list[str]:
+    import gradio as gr
+
+    return [block.label for block in page.blocks.values() if isinstance(block, gr.Tab)]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # gradio leaves event loops to the collector
+def test_only_a_base_that_fills_gaps_is_asked_to(byte_tokenizer: Callable[[list[str]], Path], tmp_path: Path, serve: Serve) -> None:
+    """A base of no family continues texts, and so do its holes; with added tokens it fills gaps."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = byte_tokenizer(["</s>"])
+    shape = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=257, eos_token_id=0, **shape)).save_pretrained(folder)
+    for overrides, asks, prompt in (
+        (["data.miners=[{kind: fim, rate: 0}]"], ["Continue", "Held-out", "Instruction"], TextPrompt),
+        (["model.add_fim_tokens=true"], ["Fill in the middle", "Held-out", "Instruction", "Continue"], FimPrompt),
+    ):
+        recipe = parse_recipe("", [f"runs={tmp_path}", f"model.path={folder}", "data.row_length=256", *overrides], name=prompt.__name__)
+        other, base = open_run(recipe), read_base(recipe.model)
+        with other.step("build"):
+            write_heldout(FILES, other.data / "heldout.jsonl")
+        assert tabs(_page(FakeCompleter(), [other], base)) == ["Playground", *asks, "Results", "History"]
+        assert all(isinstance(hole.prompt, prompt) for hole in _holes(other, base))
 
 
 @pytest.fixture
