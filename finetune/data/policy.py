@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from finetune.data.licences import UNKNOWN
 from finetune.data.spdx import categories
 from finetune.records import Item
 
+_GNU = re.compile(r"(?P<family>a?gpl|lgpl|gfdl)-(?P<version>\d\.\d)(?:-only|(?P<later>-or-later|\+))?")
 PERMISSIVE = {"Permissive", "Public Domain"}
 
 
@@ -51,14 +53,17 @@ class Licences(BaseModel):
         origin = item.origin
         if origin.license is None:
             return None if self.unlicensed else "unlicensed"
-        return self._reason(origin.license, origin.license == origin.repo_license)
+        return self._reason(origin.license, origin.repo_license if self.own else None)
 
-    def _reason(self, expression: str, own: bool) -> str | None:
+    def _reason(self, expression: str, own: str | None) -> str | None:
         allowed = lowered(self.allow)
         denied = lowered(self.deny)
         if denied and not permitted(expression, lambda name: name not in denied):
             return "licence_denied"
-        if self.keep == "any" or (own and self.own) or permitted(expression, lambda name: name in allowed or is_permissive(name)):
+        if self.keep == "any" or expression == own:
+            return None
+        owned = _choices(own) if own is not None else ()
+        if permitted(expression, lambda name: name in allowed or is_permissive(name) or any(_under(name, each) for each in owned)):
             return None
         return "licence_unknown" if expression == UNKNOWN else "licence_not_permissive"
 
@@ -94,6 +99,25 @@ def _met(node: Any, allowed: Callable[[str], bool]) -> bool:
         return bool(known) and all(_met(each, allowed) for each in known)
     symbol = node.license_symbol if isinstance(node, LicenseWithExceptionSymbol) else node
     return allowed(str(symbol.key).lower())
+
+
+@functools.lru_cache(maxsize=4096)
+def _choices(expression: str) -> tuple[str, ...]:
+    """The licences, in small letters, each of which is the whole of what an expression asks; none where it asks several at once."""
+    from license_expression import OR, LicenseSymbol
+
+    parsed = _parsed(expression)
+    each = parsed.args if isinstance(parsed, OR) else (parsed,)
+    return tuple(str(one.key).lower() for one in each if isinstance(one, LicenseSymbol) and str(one) != UNKNOWN)
+
+
+def _under(name: str, own: str) -> bool:
+    """Whether what is under `name` may be taken under `own`: GPL-3.0-or-later, as its headers say, under the GPL-3.0 of a licence file."""
+    ours, theirs = _GNU.fullmatch(own), _GNU.fullmatch(name)
+    if ours is None or theirs is None:
+        return name == own
+    later = theirs["later"] is not None and float(theirs["version"]) <= float(ours["version"])
+    return theirs["family"] == ours["family"] and (later or theirs["version"] == ours["version"])
 
 
 @functools.cache

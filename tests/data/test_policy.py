@@ -59,6 +59,32 @@ def test_own_code_stays_whatever_its_licence_and_copyleft_brought_in_goes(licenc
     assert reason(licence, of_repository=licence, policy=Licences(own=False)) is not None
 
 
+# What a header says, what the licence file at the root says, and whether the one falls under the other.
+UNDER = [
+    ("GPL-3.0-or-later", "GPL-3.0", True),  # the header that the GPL itself asks for, beside the GPL's own text
+    ("GPL-3.0-only", "GPL-3.0", True),
+    ("GPL-2.0+", "GPL-2.0-only", True),
+    ("AGPL-3.0-or-later", "AGPL-3.0-only", True),
+    ("LGPL-2.1-or-later", "LGPL-3.0-only", True),  # a later version is the reader's choice
+    ("GPL-3.0-or-later AND MIT", "GPL-3.0", True),
+    ("GPL-3.0-or-later WITH GCC-exception-3.1", "GPL-3.0", True),
+    ("MPL-2.0", "MPL-2.0 OR GPL-2.0-only", True),
+    ("GPL-2.0-only", "GPL-3.0", False),
+    ("GPL-3.0-or-later", "GPL-2.0", False),
+    ("LGPL-3.0-or-later", "GPL-3.0", False),
+    ("AGPL-3.0-or-later", "GPL-3.0", False),
+    ("GPL-3.0-or-later AND MPL-2.0", "GPL-3.0", False),
+    ("MPL-2.0", "MPL-2.0 AND GPL-2.0-only", False),
+]
+
+
+@pytest.mark.parametrize(("header", "root", "under"), UNDER)
+def test_a_header_falls_under_the_licence_at_the_root_in_whichever_words(header: str, root: str, under: bool) -> None:
+    assert (reason(header, of_repository=root) is None) == under
+    assert reason(header, of_repository=root, policy=Licences(own=False)) is not None
+    assert reason(header, of_repository=root, policy=Licences(deny=(header.split(maxsplit=1)[0],))) == "licence_denied"
+
+
 def test_unlicensed_code_is_own_code_unless_told_otherwise():
     assert reason(None) is None
     assert reason(None, policy=Licences(unlicensed=False)) == "unlicensed"
