@@ -76,7 +76,7 @@ def peer(files: Sequence[SourceFile], tokenizer: Path, row_length: int, folder: 
     from trl import pack_dataset
 
     from finetune.data.miners import Bench
-    from finetune.data.miners.fim import SENTINELS, SPLIT_COST, Fim, _draws
+    from finetune.data.miners.fim import SENTINELS, SPLIT_COST, Fim, draws_of
     from finetune.data.miners.holes import Parts, Window
     from finetune.data.miners.windows import windows
 
@@ -92,7 +92,7 @@ def peer(files: Sequence[SourceFile], tokenizer: Path, row_length: int, folder: 
             starts, begin, origin = [start for start, _ in spans], 0, Origin("corpus", "0", path)
             small = len(text.encode()) <= room
             for index, piece in enumerate(windows(text, starts=range(len(text)) if small else starts, room=room)):
-                sample = fim._sample(Window(origin, piece, begin, Parts(text, None)), _draws(bench, origin, str(index)))
+                sample = fim.sample(Window(origin, piece, begin, Parts(text, None)), draws_of(bench, origin, str(index)))
                 begin += len(piece)
                 for key, values in found.items():
                     values.append(getattr(sample, key))

@@ -77,7 +77,7 @@ def test_borders_are_drawn_as_often_as_permute_draws_them() -> None:
 def test_a_sample_goes_round_through_its_ids(demo: Encoder, text: str, seed: int) -> None:
     """Unicode, CRLF, joined emoji and sentinel text: what was cut comes back between the sentinels, part by part."""
     fim = Fim(rate=0.9, line_share=0.2, block_share=0.2, syntax_share=0.2)
-    sample = fim._sample(Window(ORIGIN, text, 0, Parts(text, "Python")), random.Random(seed))
+    sample = fim.sample(Window(ORIGIN, text, 0, Parts(text, "Python")), random.Random(seed))
     assert sample.text == text
     encoded = encode_sample(sample, demo, learn="answer")
     assert encoded.input_ids[-1] == demo.end_id

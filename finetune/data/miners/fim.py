@@ -54,14 +54,15 @@ class Fim(HoleMiner):
                 f"data.row_length: found {bench.row_length}; write {SMALLEST_ROOM + around} or more, a window must fit beside its sentinels"
             )
         cut = windows_of(item, bench.encoder, room=room)
-        return [self._sample(window, _draws(bench, window.origin, str(index))) for index, window in enumerate(cut)] or "empty"
+        return [self.sample(window, draws_of(bench, window.origin, str(index))) for index, window in enumerate(cut)] or "empty"
 
     def smaller(self, sample: Sample, bench: Bench) -> Sequence[Sample]:
         """The window in two, each with a hole of its own."""
         assert isinstance(sample, FimSample)
-        return [self._sample(window, _draws(bench, window.origin, window.text)) for window in halves(sample.origin, sample.text)]
+        return [self.sample(window, draws_of(bench, window.origin, window.text)) for window in halves(sample.origin, sample.text)]
 
-    def _sample(self, window: Window, draws: random.Random) -> FimSample:
+    def sample(self, window: Window, draws: random.Random) -> FimSample:
+        """The window with a hole, or plain, as the rates and the draws have it."""
         if draws.random() >= self.rate:
             return FimSample(window.origin, "", window.text, "", "plain")
         form: Form = "spm" if draws.random() < self.spm_rate else "psm"
@@ -78,5 +79,6 @@ def require_fim(bench: Bench, found: str, cure: str) -> None:
         )
 
 
-def _draws(bench: Bench, origin: Origin, window: str) -> random.Random:
+def draws_of(bench: Bench, origin: Origin, window: str) -> random.Random:
+    """The draws of one window, named by its number or its text: the same whatever else is mined."""
     return generator(bench.seed, origin.repo, origin.commit, origin.path, "fim", window)
