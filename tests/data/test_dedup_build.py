@@ -100,7 +100,7 @@ def test_a_benchmark_in_the_repository_is_left_out_with_its_item(make_repository
     report = build(recipe := recipe_of(repository, decontaminate=[str(bench)]))
     assert dropped(recipe, "benchmark") == {"mean.py": "bench.jsonl: Bench/7, canonical_solution"}
     assert report.benchmark_texts == {"bench.jsonl": Texts(wanted=1)} and build(recipe) == replace(report, fresh=False)
-    assert "| bench.jsonl | 1 | 0 | 0 |" in (open_run(recipe).data / "README.md").read_text()
+    assert "| bench.jsonl | 1 | 1 | 0 | 0 |" in (open_run(recipe).data / "README.md").read_text()
     bench.write_text(json.dumps({"task_id": "Bench/8", "canonical_solution": solution.replace("mean_of", "median_of")}))
     assert build(recipe).fresh, "another benchmark is another data set"
     assert report.files.kept == 12 and not dropped(recipe, "benchmark")

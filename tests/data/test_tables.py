@@ -164,7 +164,11 @@ def test_the_cards_numbers_are_those_of_the_report(built: tuple[Run, BuildReport
     governance = numbers_in(text, "Governance")
     assert {kind: governance[kind] for kind in report["redactions"]} == {kind: [str(n)] for kind, n in report["redactions"].items()}
     assert governance["opted_out_path"] == [str(report["items"]["dropped"]["opted_out_path"])]
-    assert governance["bench.jsonl"] == [str(report["benchmarks"]["bench.jsonl"])] == [str(report["items"]["dropped"]["benchmark"])]
+    texts = report["benchmark_texts"]["bench.jsonl"]
+    assert governance["bench.jsonl"] == [
+        str(each) for each in (report["benchmarks"]["bench.jsonl"], texts["wanted"], texts["too_short"], texts["shared"])
+    ]
+    assert report["benchmarks"] == {"bench.jsonl": report["items"]["dropped"]["benchmark"]}
     apart = numbers_in(text, "Copies and the split")
     assert apart["files on the train side"] == [str(report["sides"]["train"])]
     assert apart["files on the valid side"] == [str(report["sides"]["valid"])] == [str(report["heldout"])]

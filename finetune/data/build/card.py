@@ -105,7 +105,6 @@ def _governance(report: BuildReport, recipe: Recipe) -> str:
     licences = ", ".join(f"{key} {_said(value)}" for key, value in data.licences.model_dump().items())
     opted_out = [(reason, count) for reason, count in _most(dropped) if reason.startswith("opted_out")]
     lists = f"{len(data.opt_out)} opt-out lists were asked" if data.opt_out else "No opt-out list was given"
-    benchmarks = [(name, count) for name, count in _most(report.benchmarks)]
     named = ", ".join(PurePath(each.path).name for each in data.decontaminate) or "none was given"
     sections = (
         f"## Governance\n\nLicence policy: {licences}. Files without a licence ({NO_LICENCE}): {report.licences.get(NO_LICENCE, 0)}.",
@@ -114,17 +113,17 @@ def _governance(report: BuildReport, recipe: Recipe) -> str:
         "Secrets and personal data were replaced by placeholders in files, commit messages and old versions; redactions.jsonl lists where.",
         _table(("redacted", "values"), _most(report.redactions)) if report.redactions else "Nothing was found to replace.",
         f"Benchmarks kept out: {named}. Files and commits left out for holding their text: {dropped.get('benchmark', 0)}.",
-        _table(("benchmark", "count"), benchmarks) if benchmarks else "",
-        _looked_for(report),
+        _benchmarks(report),
     )
     return "\n\n".join(section for section in sections if section)
 
 
-def _looked_for(report: BuildReport) -> str:
+def _benchmarks(report: BuildReport) -> str:
     if not report.benchmark_texts:
         return ""
-    head = ("benchmark", "texts looked for", "not, too short", "not, shared by many tasks")
-    return _table(head, [(name, texts.wanted, texts.too_short, texts.shared) for name, texts in sorted(report.benchmark_texts.items())])
+    head = ("benchmark", "left out for it", "texts looked for", "not, too short", "not, shared by many tasks")
+    found = sorted(report.benchmark_texts.items())
+    return _table(head, [(name, report.benchmarks.get(name, 0), each.wanted, each.too_short, each.shared) for name, each in found])
 
 
 def _apart(report: BuildReport, recipe: Recipe) -> str:
