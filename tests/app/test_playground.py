@@ -222,3 +222,21 @@ def test_the_page_never_scrolls_sideways(tab: Page, serve: Serve, completer: Fak
     assert max(heights) <= 24 * 16, "a long answer scrolls in its own box"
     lefts = tab.eval_on_selector_all("#answers section", "all => all.map(element => Math.round(element.getBoundingClientRect().left))")
     assert (len(set(lefts)) == 2) == (width == 1280), "side by side where there is room, else one below the other"
+
+
+def test_a_phone_has_room_for_every_field(tab: Page, serve: Serve, completer: FakeCompleter) -> None:
+    tab.set_viewport_size({"width": 390, "height": 900})
+    tab.goto(serve(completer, holes=[Question(FimPrompt("a", "b"), truth="c", name="src/" + "a_long_name_" * 6 + ".py: a line")]))
+    set_numbers(tab, Longest_answer="3")
+    widths = tab.eval_on_selector_all("#settings .form > .block", "all => all.map(element => element.clientWidth)")
+    assert len(widths) >= 4 and min(widths[:4]) > 300, "settings stand one below the other"
+    tab.get_by_role("tab", name="Held-out").click()
+    name, arrow = (tab.locator(f"#hole {part}").first.bounding_box() for part in ("input", "svg"))
+    assert name is not None and arrow is not None
+    padding = float(str(tab.eval_on_selector("#hole input", "element => parseFloat(getComputedStyle(element).paddingRight)")))
+    assert name["x"] + name["width"] - padding <= arrow["x"], "a long name ends before the arrow"
+    tab.get_by_label("Probabilities").check()
+    tab.click("#ask-hole")
+    tab.locator("#answers .numbers summary").first.click()
+    for part in ("table", "tr", "td"):
+        assert tab.eval_on_selector(f"#answers .numbers {part}", "element => getComputedStyle(element).borderLeftWidth") == "0px"
