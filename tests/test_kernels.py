@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from finetune.base import read_base
 from finetune.kernels import kernels
-from finetune.kernels.low_rank import _kept
+from finetune.kernels.low_rank import _gone, _thinned
 from finetune.methods import Full, Lora, Method
 from finetune.model import load_model
 from finetune.recipe import ModelSection
@@ -111,7 +111,7 @@ def test_dropout_takes_its_share_and_the_rest_makes_up_for_it(tiny_base: Path) -
     a_RI, b_OR = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     x = torch.randn(2, 200, 64, requires_grad=True)
     torch.manual_seed(5)
-    kept = _kept(x.detach(), 0.25)
+    kept = _thinned(torch.ones_like(x), _gone(x.numel(), 0.25, x.device)).detach()
     assert kept.mean() == pytest.approx(0.75, abs=0.01)
     assert kept.unique().tolist() == [0.0, 1.0]
     expected = layer.base_layer(x) + layer.scaling["default"] * (x * kept / 0.75) @ a_RI.t() @ b_OR.t()
@@ -124,6 +124,35 @@ def test_dropout_takes_its_share_and_the_rest_makes_up_for_it(tiny_base: Path) -
     torch.testing.assert_close(
         torch.autograd.grad(found, inputs, towards), torch.autograd.grad(expected, inputs, towards), atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("dropout", [0.02, 0.3, 0.9])
+def test_each_element_is_dropped_alike_and_apart_from_the_others(dropout: float) -> None:
+    """Shares, at each place and over all, and neighbours that go together, within five standard deviations of independent draws."""
+    torch.manual_seed(7)
+    draws, count = 2000, 50
+    taken = torch.zeros(draws, count + 1)
+    for row in taken:
+        row.index_fill_(0, _gone(count, dropout, row.device), 1)
+    taken = taken[:, :count]
+    spread = (dropout * (1 - dropout)) ** 0.5
+    torch.testing.assert_close(taken.mean(0), torch.full((count,), dropout), atol=5 * spread / draws**0.5, rtol=0)
+    assert float(taken.mean()) == pytest.approx(dropout, abs=5 * spread / (draws * count) ** 0.5)
+    assert float(taken.sum(1).var()) == pytest.approx(count * spread**2, rel=0.25)
+    for apart in (1, 2, 7):
+        together = (taken[:, apart:] * taken[:, :-apart]).mean()
+        pairs = draws * (count - apart)
+        assert float(together) == pytest.approx(dropout**2, abs=5 * dropout / pairs**0.5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100_000])
+def test_places_that_are_dropped_are_within_the_tensor_or_fill_up(count: int) -> None:
+    torch.manual_seed(8)
+    for _ in range(20):
+        gone = _gone(count, 0.5, torch.device("cpu"))
+        assert bool((gone[1:] >= gone[:-1]).all()) and int(gone[0]) >= 0 and int(gone[-1]) == count
+        real = gone[gone < count]
+        assert len(real.unique()) == len(real)
 
 
 def test_in_evaluation_nothing_is_dropped(tiny_base: Path) -> None:

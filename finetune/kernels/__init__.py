@@ -2,6 +2,7 @@
 
     learnt_loss     head and loss over the learnt tokens alone, in parts; on every device
     low_rank        a frozen linear layer and its LoRA update as one operation; on a CPU, where it was measured
+    attention       attention within the samples of a row, without a mask; on a CPU, where it was measured
 
 What a kernel does not know (a head that trains, DoRA, a model spread over processes) is left to the libraries.
 """
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
+from finetune.kernels.attention import attention_within_samples
 from finetune.kernels.learnt_loss import learnt_loss
 from finetune.kernels.low_rank import low_rank_kernels
 
@@ -21,12 +23,14 @@ __all__ = ["kernels"]
 
 @contextmanager
 def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, all_learnt: bool = False) -> Iterator[None]:
-    """Within the block, forward and backward passes of a model with its adapter use the kernels; the forward passes must be given labels.
+    """Within the block, forward and backward passes of a model with its adapter use the kernels; passes must be given labels and no mask.
 
-    `checkpointing`: blocks are computed again in the backward pass. `all_learnt`: every token counts as learnt, the most a pass can hold.
+    `checkpointing`: blocks are computed again in the backward pass. `all_learnt`: every token counts as learnt and every row as one sample,
+    the most a pass can hold.
     """
     with ExitStack() as stack:
         stack.enter_context(learnt_loss(model, all_learnt=all_learnt))
         if cpu:
+            stack.enter_context(attention_within_samples(model, lone=all_learnt))
             stack.enter_context(low_rank_kernels(model, checkpointing=checkpointing))
         yield

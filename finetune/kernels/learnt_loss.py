@@ -99,14 +99,15 @@ class _HeadLoss(torch.autograd.Function):
 
 
 def _part(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor, gradient_NH: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The loss of some tokens; writes its gradient. The logits' memory becomes the probabilities', and those the gradient's."""
+    """The loss of some tokens; writes its gradient. The memory of the logarithms becomes the probabilities', and those the gradient's."""
     with torch.autocast(hidden_NH.device.type, enabled=False):
         logits_NV = torch.mm(hidden_NH.to(dtype), weight_VH.t()).float()
         at = targets_N.unsqueeze(1)
-        log_sum_N1 = torch.logsumexp(logits_NV, dim=1, keepdim=True)
-        loss = (log_sum_N1 - logits_NV.gather(1, at)).sum()
+        logarithms_NV = torch.log_softmax(logits_NV, dim=1)  # in one pass over the logits
+        del logits_NV
+        loss = -logarithms_NV.gather(1, at).sum()
         if gradient_NH is not None:
-            probabilities_NV = logits_NV.sub_(log_sum_N1).exp_()
-            probabilities_NV.scatter_add_(1, at, torch.full_like(log_sum_N1, -1.0))
+            probabilities_NV = logarithms_NV.exp_()
+            probabilities_NV.scatter_add_(1, at, at.new_full(at.shape, -1.0, dtype=torch.float32))
             gradient_NH.copy_(torch.mm(probabilities_NV.to(dtype), weight_VH))
     return loss

@@ -2,12 +2,13 @@
 
 peft computes the update beside the layer's result, in float32 whatever the pass computes in, and multiplies and adds tensors as wide as
 the layer; autograd keeps a dropped-out copy of x for each layer that reads it. Here the thin products alone are extra, x is kept as it is,
-and a dropout costs two bytes of random numbers an element.
+and a dropout costs a random number for each element that it takes away, not for each that there is.
 Shapes: N tokens of all rows, I in, O out, R rank.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-_STEPS = 1 << 16  # values of the random numbers that dropouts are drawn from: two bytes
+_SURELY = 8  # standard deviations: more elements than that above their mean number are taken away once in 10^15 times
 
 
 class _Setting(NamedTuple):
@@ -101,31 +102,31 @@ class _LowRank(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             x_NI = x.to(dtype).flatten(0, -2)
             weight_OI = _matrix(weight, setting)
-            kept_NI = _kept(x_NI, setting.dropout) if setting.dropout else None
-            z_NR = _thinned(x_NI, kept_NI) @ a_RI.to(dtype).t()
+            gone = _gone(x_NI.numel(), setting.dropout, x.device) if setting.dropout else None
+            z_NR = _thinned(x_NI, gone) @ a_RI.to(dtype).t()
             bias_O = setting.bias_O
             y_NO = x_NI @ weight_OI.t() if bias_O is None else torch.addmm(bias_O.to(dtype), x_NI, weight_OI.t())
             torch.addmm(y_NO, z_NR, b_OR.to(dtype).t(), alpha=setting.scaling / (1 - setting.dropout), out=y_NO)
         matrix = weight_OI if setting.state is not None and setting.keeps_weight else weight
-        ctx.save_for_backward(x_NI, matrix, a_RI, b_OR, z_NR, kept_NI)
+        ctx.save_for_backward(x_NI, matrix, a_RI, b_OR, z_NR, gone)
         ctx.setting, ctx.shape, ctx.x_dtype = setting, x.shape, x.dtype
         return y_NO.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_NI, matrix, a_RI, b_OR, z_NR, kept_NI = ctx.saved_tensors
+        x_NI, matrix, a_RI, b_OR, z_NR, gone = ctx.saved_tensors
         setting: _Setting = ctx.setting
         gradient_NO = gradients[0].to(setting.dtype).flatten(0, -2)
         scaling = setting.scaling / (1 - setting.dropout)
         through_NR = (gradient_NO @ b_OR.to(setting.dtype)).mul_(scaling)
         of_b_OR = (gradient_NO.t() @ z_NR).to(b_OR.dtype).mul_(scaling)
-        of_a_RI = (through_NR.t() @ _thinned(x_NI, kept_NI)).to(a_RI.dtype)
+        of_a_RI = (through_NR.t() @ _thinned(x_NI, gone)).to(a_RI.dtype)
         of_x = None
         if ctx.needs_input_grad[0]:
             weight_OI = matrix if setting.state is not None and setting.keeps_weight else _matrix(matrix, setting)
-            of_x_NI = through_NR @ a_RI.to(setting.dtype)
-            if kept_NI is not None:
-                of_x_NI.mul_(kept_NI)
+            of_x_NI = _with_spare(x_NI.shape, gradient_NO)
+            torch.mm(through_NR, a_RI.to(setting.dtype), out=of_x_NI)
+            _take_away(of_x_NI, gone)
             torch.addmm(of_x_NI, gradient_NO, weight_OI, out=of_x_NI)  # in place, by the name that counts of operations know
             of_x = of_x_NI.view(ctx.shape).to(ctx.x_dtype)
         return of_x, None, of_a_RI, of_b_OR, None
@@ -141,15 +142,34 @@ def _matrix(weight: Tensor, setting: _Setting) -> Tensor:
     return matrix.to(setting.dtype)
 
 
-def _thinned(x: Tensor, kept: Tensor | None) -> Tensor:
-    return x if kept is None else x * kept
+def _thinned(x: Tensor, gone: Tensor | None) -> Tensor:
+    """A copy of `x` without some elements, or `x` where none are taken away."""
+    if gone is None:
+        return x
+    thinned = _with_spare(x.shape, x)
+    thinned.copy_(x)
+    _take_away(thinned, gone)
+    return thinned
 
 
-def _kept(x: Tensor, dropout: float) -> Tensor:
-    """1 for an element that a dropout leaves, 0 for one that it takes away, in the format of `x`: masks of bits multiply four times slower.
+def _with_spare(shape: torch.Size, like: Tensor) -> Tensor:
+    """An empty tensor of a shape, in memory that has room for one element more."""
+    return like.new_empty(shape.numel() + 1)[:-1].view(shape)
 
-    torch draws 4 or 8 bytes an element, one by one; this draws 8 for four elements, from the same generator.
+
+def _take_away(x: Tensor, gone: Tensor | None) -> None:
+    """Make elements of `x`, which has one to spare, zero."""
+    if gone is not None:
+        x.as_strided((x.numel() + 1,), (1,)).index_fill_(0, gone, 0)
+
+
+def _gone(count: int, dropout: float, device: torch.device) -> Tensor:
+    """Which of so many elements a dropout takes away: their places, in order, then `count` until the tensor is full.
+
+    Each goes with the same probability, whatever becomes of the others: the distances from one to the next are then geometric.
     """
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-    numbers = words.random_(torch.iinfo(torch.int64).min, None).view(torch.int16)[: x.numel()]
-    return (numbers >= round(dropout * _STEPS) - _STEPS // 2).view(x.shape).to(x.dtype)
+    mean = count * dropout
+    most = math.ceil(mean + _SURELY * math.sqrt(mean * (1 - dropout))) + _SURELY
+    uniform = torch.rand(most, dtype=torch.float64, device=device)  # below 1
+    distances = uniform.neg_().log1p_().div_(math.log1p(-dropout)).to(torch.int64)  # between them, not counting themselves
+    return distances.add_(1).cumsum(0).sub_(1).clamp_(max=count)

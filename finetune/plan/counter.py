@@ -7,7 +7,7 @@ exact and what the allocator, the kernels and the driver keep for themselves is 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -107,10 +107,10 @@ class Counter(TorchDispatchMode):
             self.timeline.flops += 2 * out.numel() * args[0].shape[-1]
             return
         if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
-            self.timeline.flops += sdpa_flop_count(*(each.shape for each in args[:3]))
+            self.timeline.flops += sdpa_flop_count(*(each.shape for each in args[:3])) // _parts(args[4:5])
             return
         if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default:
-            self.timeline.flops += sdpa_backward_flop_count(*(each.shape for each in args[:4]))
+            self.timeline.flops += sdpa_backward_flop_count(*(each.shape for each in args[:4])) // _parts(args[7:8])
             return
         flops = flop_registry.get(func._overloadpacket)
         if flops is not None:
@@ -137,3 +137,8 @@ class Counter(TorchDispatchMode):
             self._known.pop(key, None)
 
         return forget
+
+
+def _parts(causal: Sequence[bool]) -> int:
+    """Of how many parts of its square attention needs one: of two, where a token sees none behind it."""
+    return 2 if any(causal) else 1

@@ -1,0 +1,123 @@
+"""Attention within samples: of a packed row no product of two samples is computed, and no mask of T x T is built.
+
+The library gives attention one mask for all rows, and attention computes each row's whole square:
+
+    masked                within samples
+    a . . . . .           a
+    a a . . . .           a a
+    . . b . . .               b
+    . . b b . .               b b
+    . . b b b .               b b b
+    . . . . . c                     c
+
+Shapes: B rows, T tokens of a row, N tokens of all rows, L tokens of a sample, H heads (of keys: fewer), D numbers of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+LIBRARY, OURS = "sdpa", "within_samples"
+
+
+@contextmanager
+def attention_within_samples(model: nn.Module, *, lone: bool = False) -> Iterator[None]:
+    """Within the block, attention is computed so where a model attends causally and nothing else; forward passes must be given no mask.
+
+    `lone`: every row is one sample whatever its positions say, the most that a pass can hold.
+    """
+    from peft import PeftModel
+    from transformers import AttentionInterface
+
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not _is_plain(model, causal):
+        yield
+        return
+    samples = _Samples(lone=lone)
+    AttentionInterface.register(OURS, _attention)
+    hook = causal.base_model.register_forward_pre_hook(samples.see, with_kwargs=True)  # some of peft's models go past the outer one's hooks
+    layers = [module for module in causal.modules() if getattr(module, "is_causal", False)]
+    causal.config._attn_implementation = OURS  # a name for which the library builds no mask
+    for layer in layers:
+        layer.samples = samples
+    try:
+        yield
+    finally:
+        hook.remove()
+        causal.config._attn_implementation = LIBRARY
+        for layer in layers:
+            del layer.samples
+
+
+def _is_plain(model: Any, causal: Any) -> bool:
+    """A model that lets attention be replaced, tells it all it must know (as for flash attention), and reads nothing before its rows."""
+    config = causal.config
+    prompted = any(getattr(each, "is_prompt_learning", False) for each in getattr(model, "peft_config", {}).values())
+    able = all(getattr(causal, name, False) for name in ("_supports_flash_attn", "_supports_attention_backend"))
+    known = able and getattr(config, "is_causal", True)
+    odd = any(getattr(config, name, None) is not None for name in ("attention_chunk_size", "attn_logit_softcapping"))
+    return bool(config._attn_implementation == LIBRARY and known and not odd and not prompted)
+
+
+class _Samples:
+    """The lengths of the samples of a pass, in the order of its rows; None where every row is one sample."""
+
+    def __init__(self, *, lone: bool) -> None:
+        self.lone = lone
+        self.seen = False
+        self.lengths: list[int] | None = None
+
+    def see(self, _: nn.Module, __: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        """Read them from the positions that a model is called with, which start anew with each sample."""
+        positions_BT = inputs.get("position_ids")
+        self.seen, self.lengths = True, None
+        if positions_BT is not None and not self.lone:
+            steps_BT = torch.diff(positions_BT, dim=1, prepend=positions_BT[:, :1])
+            starts_BT = steps_BT != 1
+            starts = starts_BT.flatten().nonzero().flatten().tolist()
+            ends = [*starts[1:], positions_BT.numel()]
+            self.lengths = [end - start for start, end in zip(starts, ends, strict=True)] if len(starts) > len(positions_BT) else None
+
+
+def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, *_: None, **options: Any) -> tuple[Tensor, None]:
+    """The library's interface for attention: what comes out is BTHD."""
+    attend = partial(_attend, window=options.get("sliding_window"), dropout=options.get("dropout", 0.0), scaling=options.get("scaling"))
+    assert module.samples.seen
+    lengths = module.samples.lengths
+    if lengths is None:
+        return attend(query_BHTD, key_BHTD, value_BHTD).transpose(1, 2).contiguous(), None
+    parts = [_by_sample(each, lengths) for each in (query_BHTD, key_BHTD, value_BHTD)]
+    out_NHD = torch.cat([attend(*each).transpose(1, 2)[0] for each in zip(*parts, strict=True)])
+    rows, heads, tokens = query_BHTD.shape[:3]
+    return out_NHD.view(rows, tokens, heads, -1), None
+
+
+def _by_sample(states_BHTD: Tensor, lengths: list[int]) -> list[Tensor]:
+    """1HLD of each sample."""
+    rows_NHD = states_BHTD.transpose(1, 2).flatten(0, 1)
+    return [each.transpose(0, 1).unsqueeze(0) for each in rows_NHD.split(lengths)]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, window: int | None, dropout: float, scaling: float | None) -> Tensor:
+    """Causal attention within samples of one length; `window`: how many tokens back a token sees, itself included."""
+    length = query.shape[2]
+    seen_LL = None
+    if window is not None and length > window:
+        seen_LL = torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        seen_LL,
+        dropout_p=dropout,
+        is_causal=seen_LL is None,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
