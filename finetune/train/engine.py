@@ -154,16 +154,19 @@ class RowTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _loss_and_learnt(self, rows: Sequence[Any]) -> Tensor:
-        """The summed loss and the number of learnt tokens of some rows."""
+        """The summed loss and the number of learnt tokens of some rows.
+
+        Rows without a learnt token go through the model too: processes exchange buffers in a pass, and wait for each other.
+        """
         model = self.model_wrapped
         was_training = model.training
         model.eval()
         batch = {name: tensor.to(self.args.device) for name, tensor in self.data_collator([*rows]).items()}
         learnt = int((batch["labels"][:, 1:] != IGNORED).sum())
         with torch.no_grad(), without_penalty(self.adapted), self._kernels():
-            mean = float(model(**batch, use_cache=False).loss) if learnt else 0.0
+            mean = float(model(**batch, use_cache=False).loss)
         model.train(was_training)
-        return torch.tensor([mean * learnt, learnt], dtype=torch.float64)
+        return torch.tensor([mean * learnt if learnt else 0.0, learnt], dtype=torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
