@@ -39,6 +39,7 @@ def summary(recipe: Recipe) -> str:
         f"  adapter   {recipe.adapter.kind} on {_weights(recipe)}",
         f"  export    {_exports(recipe)}",
         f"  run       {Path(recipe.runs) / recipe.name}",
+        *(f"  on a CPU  {each}" for each in otherwise_on_cpu(recipe)),
     ]
     return "\n".join(lines)
 
@@ -91,6 +92,16 @@ def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
         yield "evaluate.holes: found none; write for example evaluate.holes=[line, span, block]"
     if not recipe.evaluate.metrics:
         yield "evaluate.metrics: found none; leave the key out for all of them"
+
+
+def otherwise_on_cpu(recipe: Recipe) -> list[str]:
+    """What of a recipe made for a GPU a machine without one does otherwise."""
+    found = []
+    if recipe.train.optimizer == "paged_adamw_8bit":
+        found.append("train.optimizer=paged_adamw_8bit has no pages there: adamw_8bit takes its place")
+    if recipe.model.dtype == "float16":
+        found.append("model.dtype=float16 trains without scaling the loss there, so small gradients are lost; model.dtype=auto does not")
+    return found
 
 
 def tracker_faults(recipe: Recipe) -> Iterator[str]:

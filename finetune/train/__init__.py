@@ -7,6 +7,7 @@ The same recipe goes on from the last whole checkpoint and ends where an undistu
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.check import tracker_faults
+from finetune.check import otherwise_on_cpu, tracker_faults
 from finetune.data.store import read_rows
 from finetune.errors import TrainError
 from finetune.files import staged_folder, write_atomic
 from finetune.lock import hold
 from finetune.methods import save_adapter
-from finetune.model import Load, load_model
+from finetune.model import Load, load_model, on_cpu
 from finetune.preflight import Preflight, check_training
 from finetune.quiet import quiet_libraries
 from finetune.recipe import Recipe, dump_recipe
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from finetune.train.signals import Stop
     from finetune.train.steps import Trained
 
+_LOGGER = logging.getLogger(__name__)
 __all__ = ["TrainResult", "table", "train"]
 
 
@@ -54,6 +56,7 @@ def train(recipe: Recipe, *, load: Load = load_model, heard: Heard | None = None
         return TrainResult(**(run.mark("train")["training"] | {"fresh": False}))
     base = read_base(recipe.model)
     _refuse(base, recipe)
+    _tell(on_cpu_instead(recipe))
     from finetune.train.signals import Stop
 
     stop = Stop(f"finetune train {run.folder}")
@@ -77,6 +80,7 @@ def _trained(run: Run, base: BaseFolder, stop: Stop, *, load: Load, heard: Heard
             done = go(run, model, rows, last=last, stop=stop, heard=heard)
             result = _result(done, checks)
             notes |= {"inputs": {"base": base.digest}, "training": asdict(result), "preflight": asdict(checks)}
+            notes |= {"on_cpu_instead": on_cpu_instead(run.recipe)}
             if is_main_process():
                 _write(run, done.lines, lambda folder: save_adapter(model, folder, base, gathered=done.gathered))
     return result
@@ -89,6 +93,19 @@ def _refuse(base: BaseFolder, recipe: Recipe) -> None:
     if faults := [*tracker_faults(recipe)]:
         raise TrainError("\n".join(faults))
     require_fit(base, recipe)
+
+
+def on_cpu_instead(recipe: Recipe) -> list[str]:
+    """What a recipe or a launcher made for a GPU does otherwise on this CPU; empty on a GPU."""
+    if not on_cpu():
+        return []
+    launched = _processes() > 1 and os.environ.get("ACCELERATE_USE_CPU") != "true"
+    return [f"the launcher's {_processes()} processes share this CPU"] * launched + otherwise_on_cpu(recipe)
+
+
+def _tell(changed: Sequence[str]) -> None:
+    if changed and is_main_process():
+        _LOGGER.warning("this training runs on the CPU (`finetune doctor` says which GPU torch finds): %s", "; ".join(changed))
 
 
 def _held(run: Run) -> AbstractContextManager[None]:
