@@ -10,8 +10,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM
 
 from finetune.errors import FinetuneError, RecipeError, Stopped
 from finetune.recipe import Recipe, dump_recipe
@@ -22,8 +24,14 @@ MakeRecipe = Callable[..., Recipe]
 FUNCTION = "def {0}_{1}(x):\n y = x + {1}\n return y\n\n"
 
 
-def test_every_point_is_a_complete_run_on_one_dataset(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+def test_every_point_is_a_complete_run_on_one_dataset_and_one_loaded_base(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[object] = []
+    load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *path, **how: loads.append(path) or load(*path, **how))
     result = sweep(make_recipe("{adapter.r: [2, 4]}"))
+    assert len(loads) == 1, "once for both trainings and both measurements"
     folder = tmp_path / "runs" / "ranks"
     runs = [load_run(folder / name) for name in ("r-2", "r-4")]
     assert [row.name for row in result.rows] == ["r-2", "r-4"]

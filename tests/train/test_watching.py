@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,33 @@ def test_the_bar_shows_steps_time_to_go_loss_speed_and_memory(tmp_path: Path) ->
     bar.close()
     for words in ("7/50 steps", "to go", "loss 1.234", "held out 1.500", "812 tokens/s", "3.0 GiB"):
         assert words in shown.getvalue(), words
+
+
+def test_a_training_at_a_terminal_shows_its_bar_and_takes_it_away(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[bytes] = []
+    ours, its = os.openpty()
+    reader = threading.Thread(target=lambda: shown.extend(iter(lambda: _read(ours), b"")))
+    reader.start()
+    with os.fdopen(its, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("TERM", "xterm")
+        train(prepare("train.max_steps=3"))
+        monkeypatch.undo()
+    reader.join()
+    os.close(ours)
+    text = b"".join(shown).decode()
+    for words in ("3 steps", "to go", "loss ", "held out ", "tokens/s", "GiB"):
+        assert words in text, words
+    assert text.endswith("\x1b[2K"), "the line is cleared"
+
+
+def _read(terminal: int) -> bytes:
+    """What was written to a terminal; nothing once it is closed."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:
+        return b""
 
 
 def test_nobody_looking_at_a_file_gets_a_bar(tmp_path: Path) -> None:
