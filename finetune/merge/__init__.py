@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from finetune.errors import ExportError
 from finetune.merge.adapter import Adapter, read_adapter
 from finetune.merge.changes import Change, LowRank, Place, Rows, ScaledBias, Whole, apply
+from finetune.merge.layered import Layered
 from finetune.merge.loading import BaseWeights
+from finetune.merge.rounding import Rows as ReadRows
 from finetune.merge.shards import INDEX, Planned, write_shards
 
 if TYPE_CHECKING:
@@ -104,15 +106,27 @@ def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: Mer
     """The rows of one tensor, outputs first, as they are to be written."""
     read = weights.as_stored(name) if options.original else weights.as_trained(name)
     changes = [(part, part.adapter.changes[name]) for part in parts if name in part.adapter.changes]
-    for rows in weights.blocks(name):
-        block = read(rows)
-        if not block.is_floating_point():
-            yield block.cpu()
+    for rows, found in _blocks(weights, name, read, together=any(not _by_rows(change) for _, change in changes)):
+        if not found.is_floating_point():
+            yield found.cpu()
             continue
-        at = Place(rows, weights.shape(name), name in weights.transposed)
+        block, at = found, Place(rows, weights.shape(name), name in weights.transposed)
         for part, change in changes:
             block = _changed(block.float(), part, change, at)
         yield _rounded(name, block, options.dtype)
+
+
+def _by_rows(change: Change) -> bool:
+    return not isinstance(change, Layered) or change.form.by_rows
+
+
+def _blocks(weights: BaseWeights, name: str, read: ReadRows, *, together: bool) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Some rows at a time, or all of them for a change that looks at them together."""
+    blocks = [*weights.blocks(name)]
+    if together:
+        yield slice(0, weights.shape(name)[0]), _together(read(rows) for rows in blocks)
+        return
+    yield from ((rows, read(rows)) for rows in blocks)
 
 
 def _changed(block: torch.Tensor, part: Part, change: Change, at: Place) -> torch.Tensor:
@@ -140,7 +154,7 @@ def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:
     tied = {*weights.tied, *weights.tied.values()}
     file = part.adapter.weights
     for name, change in part.adapter.changes.items():
-        if isinstance(change, ScaledBias) and name not in weights.stored:
+        if isinstance(change, ScaledBias | Layered) and name.endswith(".bias") and name not in weights.stored:
             continue  # a layer without a bias
         if name in tied and isinstance(change, LowRank | Whole) and not (isinstance(change, Whole) and change.everywhere):
             raise ExportError(

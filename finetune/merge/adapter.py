@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import ExportError
-from finetune.merge.changes import Change, LowRank, Rows, Scaled, ScaledBias, Turned, Whole
+from finetune.merge.changes import Change, LowRank, Rows, Scaled, ScaledBias, Whole
+from finetune.merge.layered import FORMS, Layered
 from finetune.merge.reading import Stored, contents
 from finetune.methods import CONFIG, WEIGHTS
 from finetune.quiet import quiet_libraries
@@ -41,11 +42,9 @@ _MERGED: Mapping[str, tuple[str, ...]] = {
     "LORA": (),
     "ADALORA": (".lora_A", ".lora_B", ".lora_E"),
     "IA3": (".ia3_l",),
-    "OFT": (".oft_R.weight",),
     "LN_TUNING": (".ln_tuning_layers.weight", ".ln_tuning_layers.bias"),
     "FULL": (".full_weight", ".full_bias"),
 }
-_OFT_SETTINGS = ("r", "oft_block_size", "coft", "eps", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def read_adapter(folder: Path) -> Adapter:
     quiet_libraries()
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     kind = config.get("peft_type")
-    if kind not in _MERGED:
+    if kind not in _MERGED and kind not in FORMS:
         raise ExportError(f"{folder}: a {kind} adapter can not be merged into the weights; {_INSTEAD}")
     if kind == "LORA":
         _refuse_unmergeable(config, folder)
@@ -76,7 +75,8 @@ def read_adapter(folder: Path) -> Adapter:
     except SafetensorError as error:
         raise ExportError(f"{folder / WEIGHTS}: no readable weights ({error}); train again, or copy the file again") from error
     shapes = {key: stored.shape for key, stored in tensors.items()}
-    changes = _lora(config, shapes, folder) if kind == "LORA" else _other(config, shapes, folder)
+    read = _lora if kind == "LORA" else _layers if kind in FORMS else _other
+    changes = read(config, shapes, folder)
     return Adapter(folder / WEIGHTS, changes, tensors)
 
 
@@ -143,6 +143,26 @@ def _other(config: Mapping[str, Any], shapes: Shapes, folder: Path) -> dict[str,
     return changes
 
 
+def _layers(config: Mapping[str, Any], shapes: Shapes, folder: Path) -> dict[str, Change]:
+    """The same for the kinds whose tensors of one layer only say something together, to peft's own layer."""
+    form = FORMS[config["peft_type"]]
+    if patterns := sorted(name for name, value in config.items() if name.endswith("_pattern") and value):
+        raise ExportError(f"{folder}: an adapter with {', '.join(patterns)} can not be merged layer by layer; {_INSTEAD}")
+    shared = {name: key for key in shapes for name in form.shared if key.rpartition(".")[2] == name}
+    modules: dict[str, dict[str, str]] = {}
+    unknown: list[str] = []
+    for key in shapes.keys() - shared.values():
+        name = next((name for name in form.own if key.startswith(PREFIX) and key.endswith(f".{name}")), None)
+        if name is None:
+            unknown.append(key)
+        else:
+            modules.setdefault(key.removeprefix(PREFIX).removesuffix(f".{name}"), {})[name] = key
+    ends = (".weight", ".bias") if form.biased else (".weight",)
+    changes: dict[str, Change] = {f"{name}{end}": Layered(form, keys | shared, config) for name, keys in modules.items() for end in ends}
+    _require_all_known(unknown, changes, folder)
+    return changes
+
+
 def _of_tensor(end: str, key: str, module: str, *, shape: tuple[int, ...], config: Mapping[str, Any]) -> dict[str, Change]:
     """What one tensor of the adapter, whose name ends so, asks of the tensors of one layer."""
     weight, bias = f"{module}.weight", f"{module}.bias"
@@ -154,8 +174,6 @@ def _of_tensor(end: str, key: str, module: str, *, shape: tuple[int, ...], confi
         case ".ia3_l":
             scaled: dict[str, Change] = {weight: Scaled(key)}
             return scaled | {bias: ScaledBias(key)} if shape[1] == 1 else scaled
-        case ".oft_R.weight":
-            return {weight: Turned(key, {name: config[name] for name in _OFT_SETTINGS})}
         case ".lora_A":
             stem = key.removesuffix(end)
             # peft's forward divides by the rank at the start, and by a hair more

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import ExportError
+from finetune.merge.layered import Layered, merge_layer
 from finetune.merge.reading import Stored
 
 if TYPE_CHECKING:
@@ -58,15 +59,7 @@ class ScaledBias:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """Multiply the weight by an orthogonal matrix, as peft's own layer does; `settings` are those of its configuration (OFT)."""
-
-    key: str
-    settings: Mapping[str, Any]
-
-
-Change = LowRank | Rows | Whole | Scaled | ScaledBias | Turned
+Change = LowRank | Rows | Whole | Scaled | ScaledBias | Layered
 
 
 class Place(NamedTuple):
@@ -101,8 +94,8 @@ def apply(change: Change, weight: torch.Tensor, *, tensors: Mapping[str, Stored]
         case ScaledBias():
             _require(tensors[change.key].shape == (shape[0], 1), tensors[change.key], shape)
             return weight * tensors[change.key].read(rows).flatten().to(weight)
-        case Turned():
-            return _turn(change, weight, place=tensors[change.key])
+        case Layered():
+            return merge_layer(change, weight, tensors)
 
 
 def _require(fits: bool, change: Stored, shape: tuple[int, ...]) -> None:
@@ -125,22 +118,3 @@ def _add_low_rank(change: LowRank, weight_OI: torch.Tensor, *, tensors: Mapping[
         return weight_OI
     factor_O = tensors[change.magnitude].read(rows).to(weight_OI) / weight_OI.norm(dim=1)
     return weight_OI.mul_(factor_O.view(-1, 1))
-
-
-def _turn(change: Turned, weight_OI: torch.Tensor, *, place: Stored) -> torch.Tensor:
-    """Some outputs of a layer as a layer of its own, turned by peft: the series that makes the matrix orthogonal is peft's business."""
-    import torch
-    from peft import OFTConfig
-    from peft.mapping import inject_adapter_in_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    outputs, inputs = weight_OI.shape
-    layer = torch.nn.Linear(inputs, outputs, bias=False, device=weight_OI.device)
-    layer.weight.data = weight_OI
-    alone = inject_adapter_in_model(OFTConfig(**change.settings, target_modules=["0"]), torch.nn.Sequential(layer))
-    turned = next(module for module in alone.modules() if isinstance(module, BaseTunerLayer))
-    angles = next(value for name, value in turned.named_parameters() if "oft_R" in name)
-    _require(place.shape == tuple(angles.shape), place, tuple(weight_OI.shape))
-    angles.data = place.read().to(angles)
-    turned.merge()
-    return turned.get_base_layer().get_parameter("weight").data

@@ -1,7 +1,4 @@
-"""Other methods of peft's that were found sound: each is a line of options, which have peft's names (docs/methods.md says what was tried).
-
-None is merged: the merge adds rows of a tensor, and knows the forms of the methods that are asked for most.
-"""
+"""Other methods of peft's that were found sound: each is a line of options, which have peft's names (see docs/methods.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
 class OfPeft(Method):
     """`settings` names peft's configuration; every field but `targets` goes into it, and so does what is `fixed`."""
 
-    merges: ClassVar[bool] = False
     settings: ClassVar[str] = ""
     fixed: ClassVar[Mapping[str, object]] = {}
     targets: tuple[str, ...] = TARGETS

@@ -113,7 +113,7 @@ def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("ia3", "export=gguf\n"), pytest.param("hira", "no engine takes a hira adapter", marks=pytest.mark.slow)]
+    ("kind", "said"), [("ia3", "export=gguf\n"), pytest.param("adapter_h", "no engine takes a adapter_h adapter", marks=pytest.mark.slow)]
 )
 def test_an_adapter_that_vllm_does_not_take_is_not_given_to_it(
     kind: str,

@@ -15,7 +15,7 @@ from finetune.base import BaseFolder, read_base
 from finetune.errors import ModelError
 from finetune.export.checkpoint import check_sound, write_small_files
 from finetune.merge import BaseWeights, MergeOptions, Part, merge, read_adapter
-from finetune.methods import METHODS, Lora, Method, load_adapter, save_adapter
+from finetune.methods import METHODS, Lora, Method, OfPeft, load_adapter, save_adapter
 from finetune.model import load_model
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
@@ -117,12 +117,12 @@ def test_the_merged_files_say_what_base_and_adapter_say(make_base: MakeBase, tmp
     assert load_file(folder / "model.safetensors").keys() == load_file(base.path / "model.safetensors").keys()
 
 
-UPRIGHT = {"oft"}  # not for weights that lie as inputs x outputs
+UPRIGHT = {"oft"}  # not for weights that lie as inputs x outputs, nor are the many of peft's that tests/methods merges
 MERGED = [
     (name, kind)
     for name in ("gpt2", "gpt_neox")
     for kind, cls in METHODS
-    if cls.merges and not cls.refused and (name != "gpt2" or kind not in UPRIGHT)
+    if cls.merges and not cls.refused and not issubclass(cls, OfPeft) and (name != "gpt2" or kind not in UPRIGHT)
 ]
 
 

@@ -214,7 +214,7 @@ def edit_config(folder: Path, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"peft_type": "VERA"}, "a VERA adapter can not be merged"),
+        ({"peft_type": "LOHA"}, "a LOHA adapter can not be merged"),
         ({"init_lora_weights": "pissa"}, "starts from changed base weights"),
         ({"bias": "all"}, "an adapter with bias can not be merged"),
         ({"lora_bias": True}, "lora_bias"),

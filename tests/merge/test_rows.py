@@ -23,7 +23,7 @@ from finetune.merge import BaseWeights, MergeOptions, Part, merge, nf4, read_ada
 from finetune.merge.reading import contents
 from finetune.merge.rounding import row_blocks, there_and_back_4bit
 from finetune.merge.shards import Planned, write_shards
-from finetune.methods import METHODS, load_adapter, save_adapter
+from finetune.methods import CONFIG, METHODS, load_adapter, save_adapter
 from finetune.model import load_model
 from finetune.quiet import known_warnings_off
 from finetune.recipe import ModelSection
@@ -97,6 +97,14 @@ def test_the_wide_base_is_merged_in_several_pieces(wide_base: BaseFolder) -> Non
         ("ia3", "none", {}),
         ("oft", "none", {}),
         ("ln_tuning", "none", {}),
+        ("c3a", "none", {}),
+        ("delora", "none", {}),
+        ("fourierft", "none", {}),
+        ("gralora", "none", {}),
+        ("hira", "none", {}),
+        ("miss", "none", {}),
+        ("road", "none", {}),
+        ("vera", "none", {}),
     ],
 )
 def test_pieces_give_the_bits_of_peft_s_own_merge_in_memory(
@@ -110,6 +118,19 @@ def test_pieces_give_the_bits_of_peft_s_own_merge_in_memory(
     # peft multiplies AdaLoRA's and (IA)^3's factors in another order, which is a last bit
     allowed = 2e-7 if kind in ("adalora", "ia3") else 0
     assert max(apart.values()) <= allowed, {name: gap for name, gap in apart.items() if gap > allowed}
+
+
+def test_an_adapter_that_is_more_than_its_tensors_is_refused(wide_base: BaseFolder, tmp_path: Path) -> None:
+    folder = adapt(wide_base, tmp_path / "adapter", "hira", r=4)
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"rank_pattern": {"c_fc": 2}}))
+    with pytest.raises(ExportError, match="an adapter with rank_pattern can not be merged layer by layer"):
+        read_adapter(folder)
+    (folder / CONFIG).write_text(json.dumps(config | {"r": 8}))
+    with pytest.raises(ExportError, match=r"hira_. has the shape .* and the layer of the base asks for .*8"):
+        merged(wide_base, "none", [Part(read_adapter(folder))], tmp_path / "out")
+    with pytest.raises(ExportError, match="is not a plain sum of base and adapter; write export.strength=1"):
+        merged(wide_base, "none", [Part(read_adapter(folder), 0.5)], tmp_path / "half")
 
 
 def test_weights_trained_whole_are_written_as_they_are(wide_base: BaseFolder, tmp_path: Path) -> None:
