@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save_file
 from transformers import AutoTokenizer
 
 from finetune.base import BaseFolder, read_base
@@ -42,7 +43,7 @@ def make_base(byte_tokenizer: Callable[[Sequence[str]], Path]) -> Callable[..., 
         edit(folder / "tokenizer.json", TEMPLATE if template else {})
         edit(folder / "tokenizer_config.json", {"bos_token": BOS} | ({} if asked is None else {"add_bos_token": asked}))
         (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 258, "max_position_embeddings": 64}))
-        (folder / "model.safetensors").write_bytes(b"weights")
+        save_file({}, folder / "model.safetensors")
         return read_base(ModelSection(path=str(folder), add_fim_tokens=True))
 
     return make
