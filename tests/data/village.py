@@ -41,15 +41,15 @@ def _house(folder: Path, number: int) -> Path:
             {path: f"FLOOR = {number}{place}\n{_room(WORDS[place], sides=number)}"},
         )
     _turn_into_copy(folder, f"lib/shared/late{number}.py", modules(f"house{(number + 2) % HOUSES}", 4))
-    commit(folder, "Keep the key where it belongs", {"src/room0.py": f'KEY = "{KEY}"\n' + _room("room0", sides=number)})
+    commit(folder, "Put the key where it belongs", {"src/room0.py": f'KEY = "{KEY}"\n' + _room("room0", sides=number)})
     return folder
 
 
 def _turn_into_copy(folder: Path, path: str, texts: dict[str, str]) -> None:
     """A file with a life of its own that ends as a copy of another house's."""
-    commit(folder, "Begin with something else here", {path: f"FIRST = 1\nPATH = '{path}'\n"})
-    commit(folder, "Count one more of the firsts", {path: f"FIRST = 2\nPATH = '{path}'\n"})
-    commit(folder, "Take what the neighbours have instead", {path: [*texts.values()][1]})
+    commit(folder, "Initialize with something else here", {path: f"FIRST = 1\nPATH = '{path}'\n"})
+    commit(folder, "Increment the number of the firsts", {path: f"FIRST = 2\nPATH = '{path}'\n"})
+    commit(folder, "Use what the neighbours have instead", {path: [*texts.values()][1]})
 
 
 def _room(name: str, *, sides: int) -> str:
