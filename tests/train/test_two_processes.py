@@ -13,7 +13,7 @@ from finetune.run import open_run
 
 
 def test_a_process_whose_held_out_rows_teach_nothing_goes_through_the_model_with_the_other(prepare: Prepare) -> None:
-    """A pass after a step exchanges buffers; a process that left it out took the other's for the sums of the measurement."""
+    """The first pass after a step exchanges buffers: when a process left it out, both waited for ever."""
     settings = ("train.max_steps=2", "train.epochs=2", "train.eval_every=1", "train.batch_size=1", "train.accumulation=1")
     recipe = prepare(*settings)
     run = open_run(recipe)
