@@ -18,7 +18,9 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
         ("SQL", r"^(?:SELECT|INSERT|CREATE|ALTER)\s"),
         ("Pascal", r"^[ \t]*(?:procedure|function)[ \t]+\w+[^\n]*;|^\{\$"),
         ("BitBake", r"^\w+\s*(?:\?|\+|\?\?|:)?=\s*\""),
-        ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)"),
+        ("Assembly", r"^[ \t]*(?:%(?:macro|define|include)|\w+\s+equ\s)|^;|^[ \t]+(?:call|jmp|ldr|movl?|nop|pop|push|ret)\b(?![ \t]*\()"),
+        ("C++", r"^[ \t]*(?:#[ \t]*(?:define|if|ifn?def|pragma|undef)\b|//)"),
+        ("HTML", r"</\w+>"),
     ],
     ".m": [
         ("Objective-C", OBJECTIVE_C),
@@ -75,6 +77,7 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
     ".cls": [
         ("ObjectScript", r"^Class\s+%?\w+\."),
         ("TeX", r"^[ \t]*\\\w"),
+        ("Visual Basic 6.0", r"^[ \t]*(?:Persistable|MTSTransactionMode)[ \t]*="),  # VBA writes no more than MultiUse there
         ("VBA", r"^(?:VERSION \d|Attribute VB_|Option Explicit)"),
         ("OpenEdge ABL", r"(?i)^[ \t]*(?:USING|CLASS)\s[\w.]+.*[:.][ \t]*$"),
     ],
@@ -136,7 +139,7 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
     ],
     ".ch": [("xBase", r"(?i)^[ \t]*#(?:define|command|xcommand|translate|include)\b")],
     ".bas": [
-        ("FreeBASIC", r"(?i)^[ \t]*#(?:define|if|include|lang|macro|pragma)\b|^[ \t]*dim[ \t]+as\b"),
+        ("FreeBASIC", r"(?i)^[ \t]*#(?:define|ifn?def|include|lang|macro|pragma)\b|^[ \t]*dim[ \t]+as\b"),
         ("VBA", r"(?im)\bVBA\b|^[ \t]*(?:(?:Private|Public)[ \t]+)?Declare[ \t]+PtrSafe\b|\b(?:ActiveSheet|Worksheets|Range)\b"),
         ("Visual Basic 6.0", r"(?im)^[ \t]*Attribute VB_Name[ \t]*="),
         ("QuickBASIC", r"(?im)^[ \t]*(?:CONST|DECLARE|DEF(?:DBL|INT|LNG|SNG|STR)|TYPE)[ \t]"),
@@ -206,7 +209,7 @@ FREQUENT: dict[str, list[tuple[str, str]]] = {
     ".cairo": [("Cairo Zero", r"^[ \t]*(?:func\b|%lang\b|%builtins\b)")],
     ".as": [("AngelScript", r"^[ \t]*(?:array<|shared\b|mixin\b|#include\b)|@[ \t]*\w+[ \t]*=")],
     ".vhost": [("ApacheConf", r"^[ \t]*<VirtualHost")],
-    ".frm": [("INI", r"^\[\w")],
+    ".frm": [("Visual Basic 6.0", r"^[ \t]*Begin[ \t]+VB\."), ("INI", r"^(?:\[\w|TYPE=\w)")],
     ".cake": [("CoffeeScript", r"->[ \t]*$|^[ \t]*\w+[ \t]*=[ \t]*require[ \t]")],
     ".tl": [("Type Language", r"^---(?:functions|types)---|^\w+#[0-9a-f]{8}\b")],
     ".uc": [
