@@ -13,6 +13,7 @@ from finetune.data.secrets.opinion import PERSONAL, SecondOpinion
 from finetune.data.secrets.rule import Kind
 from finetune.data.secrets.rules import RULES
 from finetune.data.secrets.screen import Look, Screen, fastest_screen
+from finetune.data.secrets.writing import FORMS, Form, Write, writer
 from finetune.data.tally import Redaction, Tally
 from finetune.hashing import stable_hash
 from finetune.records import Change, Item, Origin, SourceFile
@@ -60,9 +61,9 @@ class Redactor:
         """SHA-256 of the second opinion's files."""
         return self._model.digest if self._model else None
 
-    def redact(self, text: str) -> tuple[str, Counter[str]]:
-        """The text with placeholders, and how many of each kind were put in."""
-        redacted, found = self._redacted(text)
+    def redact(self, text: str, language: str = "") -> tuple[str, Counter[str]]:
+        """The text with placeholders, and how many of each kind were put in. Code of the `language` that parsed still does."""
+        redacted, found = self.review(text, language)
         return redacted, Counter(each.kind for each in found)
 
     def name(self, path: str) -> tuple[str, Counter[str]]:
@@ -74,11 +75,11 @@ class Redactor:
         parts = [self.redact(part) for part in whole.split("/")]
         return "/".join(part for part, _ in parts), sum((found for _, found in parts), kinds)
 
-    def review(self, text: str) -> tuple[str, tuple[Found, ...]]:
+    def review(self, text: str, language: str = "") -> tuple[str, tuple[Found, ...]]:
         """The text with placeholders, and where each was put in."""
-        return self._redacted(text)
+        return self._redacted(text, FORMS.get(language, "plain"))
 
-    def _redact(self, text: str) -> tuple[str, tuple[Found, ...]]:
+    def _redact(self, text: str, form: Form) -> tuple[str, tuple[Found, ...]]:
         content = text.encode("utf-8", "surrogatepass")
         spans = [span for look in self._screen(content) for span in self._spans(look, content)]
         if self._model:
@@ -86,11 +87,12 @@ class Redactor:
         spans = merge(spans)
         if not spans:
             return text, ()
+        write = writer(content, form)
         out, places, last = bytearray(), [], 0
         for span in spans:
             out += content[last : span.start]
             places.append(len(out))
-            out += _placeholder(span.rule, content[span.start : span.end])
+            out += _placeholder(span, content, write)
             last = span.end
         redacted = bytes(out + content[last:])
         return redacted.decode("utf-8", "surrogatepass"), _found(spans, places, content=content, redacted=redacted)
@@ -118,16 +120,17 @@ def open_redactor(allow: tuple[str, ...] = (), model: str | None = None) -> Reda
 def redact_item(item: Item, redactor: Redactor, tally: Tally) -> Item:
     """The item with every text of it redacted: a change's message and old version too."""
 
-    def clean(text: str, part: str) -> str:
-        redacted, found = redactor.review(text)
+    def clean(text: str, part: str, language: str = "") -> str:
+        redacted, found = redactor.review(text, language)
         tally.redacted(Redaction(item.origin, part, *each) for each in found)
         return redacted
 
     match item:
         case SourceFile():
-            return replace(item, text=clean(item.text, "text"))
+            return replace(item, text=clean(item.text, "text", item.language))
         case Change():
-            message, before, after = clean(item.message, "message"), clean(item.before, "before"), clean(item.after, "after")
+            message = clean(item.message, "message")
+            before, after = (clean(getattr(item, part), part, item.language) for part in ("before", "after"))
             return replace(item, message=message, before=before, after=after)
 
 
@@ -172,8 +175,9 @@ def _found(spans: list[Span], places: list[int], *, content: bytes, redacted: by
     return tuple(found)
 
 
-def _placeholder(kind: Kind, value: bytes) -> bytes:
-    if kind.placeholder != "address":
-        return kind.placeholder.encode()
+def _placeholder(span: Span, content: bytes, write: Write) -> bytes:
+    if span.rule.placeholder != "address":
+        return write(span.start, span.rule.placeholder.encode())
+    value = content[span.start : span.end]
     choices = ADDRESSES["ipv6" if b":" in value else "ipv4"]
     return choices[stable_hash("address", value.decode()) % len(choices)]

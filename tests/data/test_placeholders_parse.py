@@ -1,0 +1,133 @@
+"""What parsed before its secrets were taken out parses after, by the parsers of the languages themselves."""
+
+from __future__ import annotations
+
+import ast
+import html.parser
+import json
+import random
+import shutil
+import string
+import subprocess
+import xml.etree.ElementTree as ET
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.data.secrets import Redactor, redact_item
+from finetune.data.secrets.writing import writer
+from finetune.data.syntax import parsed
+from finetune.data.tally import Tally
+from finetune.records import Change, Origin, SourceFile
+
+KEY = "".join(random.Random("key").choices(string.ascii_letters + string.digits, k=32))
+MAIL = "jane.doe@corp-mail.io"
+
+
+@pytest.fixture(scope="module")
+def redactor() -> Redactor:
+    return Redactor()
+
+
+def shell_takes(text: str) -> bool:
+    return subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False).returncode == 0
+
+
+SHELL = {
+    f"#!/bin/sh\nexport API_TOKEN={KEY}\necho ok\n": "#!/bin/sh\nexport API_TOKEN='<KEY>'\necho ok\n",
+    f"mail -s hi {MAIL} < note\n": "mail -s hi '<EMAIL>' < note\n",
+    f'mail -s "for {MAIL}" root\n': 'mail -s "for <EMAIL>" root\n',
+    f"echo 'ask {MAIL}' # or {MAIL}\n": "echo 'ask <EMAIL>' # or <EMAIL>\n",
+    f"# don't ask {MAIL}\nmail {MAIL}\n": "# don't ask <EMAIL>\nmail '<EMAIL>'\n",
+    f"cat <<EOF\nIt's for {MAIL}\nEOF\nmail {MAIL}\n": "cat <<EOF\nIt's for <EMAIL>\nEOF\nmail '<EMAIL>'\n",
+    f"cat <<-'ONE' <<TWO\n\tdon't {MAIL}\n\tONE\n{MAIL}\nTWO\nmail {MAIL}\n": (
+        "cat <<-'ONE' <<TWO\n\tdon't <EMAIL>\n\tONE\n<EMAIL>\nTWO\nmail '<EMAIL>'\n"
+    ),
+    f"if [ $# = 1 ]; then mail it\\'s {MAIL}; fi\n": "if [ $# = 1 ]; then mail it\\'s '<EMAIL>'; fi\n",
+    f'X="a \\" b" mail {MAIL}\n': 'X="a \\" b" mail \'<EMAIL>\'\n',
+    "curl https://bob:tr0ub4dor@db.corp.io/x\n": "curl https://bob:'<PASSWORD>'@db.corp.io/x\n",
+}
+
+
+@pytest.mark.parametrize("text", SHELL, ids=range(len(SHELL)))
+def test_a_shell_still_takes_it(redactor: Redactor, text: str) -> None:
+    assert shutil.which("sh") and shell_takes(text)
+    assert redactor.redact(text, "Shell")[0] == SHELL[text] and shell_takes(SHELL[text])
+    again, found = redactor.redact(SHELL[text], "Shell")
+    assert (again, found.total()) == (SHELL[text], 0), "what is redacted stays as it is"
+
+
+MARKUP = {
+    f"<a><mail>{MAIL}</mail></a>": "<a><mail>&lt;EMAIL&gt;</mail></a>",
+    f'<user mail="{MAIL}" api_key="{KEY}"/>': '<user mail="&lt;EMAIL&gt;" api_key="&lt;KEY&gt;"/>',
+    f"<a><!-- {MAIL} --><b><![CDATA[{MAIL}]]></b>{MAIL}</a>": "<a><!-- <EMAIL> --><b><![CDATA[<EMAIL>]]></b>&lt;EMAIL&gt;</a>",
+}
+
+
+@pytest.mark.parametrize("text", MARKUP, ids=range(len(MARKUP)))
+def test_xml_still_parses_and_holds_the_placeholder_as_its_text(redactor: Redactor, text: str) -> None:
+    redacted, _ = redactor.redact(text, "Maven POM")
+    assert redacted == MARKUP[text]
+    before, after = ET.fromstring(text), ET.fromstring(redacted)
+    said = ET.tostring(before, encoding="unicode").replace(MAIL, "&lt;EMAIL&gt;").replace(KEY, "&lt;KEY&gt;")
+    assert ET.tostring(after, encoding="unicode") == said
+
+
+def test_html_has_the_tags_it_had(redactor: Redactor) -> None:
+    def tags(text: str) -> list[str]:
+        found: list[str] = []
+        parser = html.parser.HTMLParser()
+        parser.handle_starttag = lambda tag, _: found.append(tag)  # type: ignore[method-assign]
+        parser.feed(text)
+        return found
+
+    text = f'<p>{MAIL}<br><a href="mailto:{MAIL}">write</a></p><script>const mail = "{MAIL}" < 3;</script><p>{MAIL}</p>'
+    redacted, found = redactor.redact(text, "HTML")
+    assert tags(redacted) == tags(text) == ["p", "br", "a", "script", "p"]
+    assert 'const mail = "<EMAIL>" < 3;' in redacted and redacted.startswith("<p>&lt;EMAIL&gt;<br>") and found["email"] == 4
+
+
+def test_jsx_between_tags_is_a_string_and_code_is_as_it_was(redactor: Redactor) -> None:
+    text = f'const Ask = () => <p title="{MAIL}">Ask {MAIL} or {{other("{MAIL}")}}</p>; // {MAIL}\n'
+    for language in ("JavaScript", "TSX"):
+        redacted, _ = redactor.redact(text, language)
+        assert redacted == ('const Ask = () => <p title="<EMAIL>">Ask {"<EMAIL>"} or {other("<EMAIL>")}</p>; // <EMAIL>\n')
+        assert not parsed(text, language)[0].has_error and not parsed(redacted, language)[0].has_error
+    plain = f"const mail = '{MAIL}';\n"
+    assert redactor.redact(plain, "JavaScript")[0] == "const mail = '<EMAIL>';\n"
+
+
+def test_yaml_python_and_json_parse_with_the_placeholder_as_it_is(redactor: Redactor) -> None:
+    document = f"mail: {MAIL}\nall: [{MAIL}, '{MAIL}']\napi_key: {KEY}\ntext: |\n  Ask {MAIL}\n? {MAIL}\n: 1\n"
+    redacted, _ = redactor.redact(document, "YAML")
+    assert yaml.safe_load(redacted) == {
+        "mail": "<EMAIL>", "all": ["<EMAIL>", "<EMAIL>"], "api_key": "<KEY>", "text": "Ask <EMAIL>\n", "<EMAIL>": 1
+    }  # fmt: skip
+    code = f'MAIL = "{MAIL}"  # {MAIL}\nAPI_KEY = f"{{MAIL}} {KEY}"\nDOC = """\n{MAIL}\n"""\n'
+    ast.parse(redactor.redact(code, "Python")[0])
+    assert json.loads(redactor.redact(json.dumps({"mail": MAIL, "api_key": KEY}), "JSON")[0]) == {"mail": "<EMAIL>", "api_key": "<KEY>"}
+
+
+def test_both_versions_of_a_change_are_written_in_its_language_and_the_message_in_none() -> None:
+    change = Change(Origin("r", "c", "a.sh"), "Shell", f"Ask {MAIL}", f"mail {MAIL}\n", f"mail '{MAIL}'\n")
+    file = SourceFile(Origin("r", "c", ".env"), "Dotenv", f"ADMIN={MAIL}\n")
+    found = redact_item(change, Redactor(), Tally())
+    assert found == Change(change.origin, "Shell", "Ask <EMAIL>", "mail '<EMAIL>'\n", "mail '<EMAIL>'\n")
+    assert redact_item(file, Redactor(), Tally()) == SourceFile(file.origin, "Dotenv", "ADMIN='<EMAIL>'\n")
+
+
+pieces = st.sampled_from(
+    ["a", " ", "\n", "'x y'", '"x \' y"', "\\'", '\\"', "# it's\n", "V=", "; ", "$#", "cat <<E\nit's\nE\n", "<<<'w' ", "$'\\'' "]
+)
+
+
+@given(st.lists(pieces, max_size=8).map("".join), st.lists(pieces, max_size=8).map("".join))
+def test_wherever_a_value_stands_a_shell_that_took_it_still_does(before: str, after: str) -> None:
+    text = f"{before}VALUE{after}"
+    if not shell_takes(text):
+        return
+    place = len(before.encode())
+    written = writer(text.encode(), "shell")(place, b"<KEY>").decode()
+    assert shell_takes(before + written + after), before + written + after
