@@ -75,6 +75,11 @@ def test_loss_and_gradients_are_those_of_the_libraries(tiny_base: Path, learnt: 
     torch.testing.assert_close(with_kernels(model, inputs), passed(model, inputs), atol=1e-6, rtol=1e-5)
 
 
+def test_in_4_bits_loss_and_gradients_are_those_of_the_libraries(tiny_base: Path) -> None:
+    model, inputs = adapted(tiny_base, Lora(dropout=0), quantization="nf4"), batch(0.5)
+    torch.testing.assert_close(with_kernels(model, inputs), passed(model, inputs), atol=1e-5, rtol=1e-4)
+
+
 def test_a_weight_in_4_bits_is_the_same_whether_kept_or_dequantised_again(tiny_base: Path) -> None:
     """And a block that is computed again drops the same elements."""
     model, inputs = adapted(tiny_base, Lora(dropout=0.3), quantization="nf4", dtype="bfloat16"), batch(0.5)

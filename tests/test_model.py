@@ -9,7 +9,7 @@ import torch
 
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ModelError
-from finetune.model import autocast_dtype, faster_in_bfloat16, load_model, load_tokenizer, weight_dtype
+from finetune.model import autocast_dtype, faster_in_bfloat16, load_model, load_tokenizer, quantization_config, weight_dtype
 from finetune.recipe import ModelSection
 
 IDS = torch.arange(40).reshape(1, 40) + 10
@@ -74,6 +74,14 @@ def test_auto_takes_the_precision_of_the_hardware() -> None:
     assert weight_dtype(section) in (torch.float32, torch.bfloat16, torch.float16)
     assert autocast_dtype(section) in (None, torch.bfloat16, torch.float16)
     assert weight_dtype(exact) == torch.float32 and autocast_dtype(exact) is None
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "float16"])
+def test_4_bit_layers_compute_in_the_format_of_the_pass(dtype: str) -> None:
+    """In bfloat16 within a float32 pass, each layer casts twice, and a CPU may multiply at half the rate."""
+    section = ModelSection.model_validate({"quantization": "nf4", "dtype": dtype})
+    found = quantization_config(section, weight_dtype(section)).bnb_4bit_compute_dtype
+    assert found == (autocast_dtype(section) or weight_dtype(section))
 
 
 def test_a_torn_weight_file_is_named(copied: Path) -> None:
