@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.store import BUILD_AGAIN
 from finetune.data.tally import Tally
+from finetune.errors import DataError
+from finetune.files import read_object
 from finetune.records import Side
 
 if TYPE_CHECKING:
@@ -127,7 +129,8 @@ class BuildReport:
 
 def read_report(path: Path) -> BuildReport:
     """The report of an earlier build."""
-    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    needs = ("items", "files", "changes", "lines", "repositories", "tokens", "split", "instructions")
+    stored = read_object(path, *needs, error=DataError, cure=BUILD_AGAIN.format(path.parent))
     counts = {key: Counts(**stored[key]) for key in ("items", "files", "changes", "lines")}
     repositories = tuple(Source(**source) for source in stored["repositories"])
     parts = {"tokens": Tokens(**stored["tokens"]), "split": SplitCheck(**stored["split"])}

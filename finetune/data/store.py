@@ -16,12 +16,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.errors import DataError
 from finetune.files import STAGED, write_json
 from finetune.records import IGNORED, Origin, PackedRow, SourceFile
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+BUILD_AGAIN = "remove {} and type finetune build again"
 _ROWS_FILE = "data-00000-of-00001.arrow"
 _BATCH = 512  # rows written at once
 
@@ -55,18 +57,31 @@ def read_rows(folder: Path) -> Dataset:
     """The rows of `write_rows`, memory-mapped: columns input_ids, learnt, position_ids."""
     from datasets import load_from_disk
 
-    return load_from_disk(str(folder))
+    with _readable(folder):
+        return load_from_disk(str(folder))
 
 
 def stream_rows(folder: Path) -> Iterator[tuple[list[int], list[bool]]]:
     """The ids of each row of `write_rows` and whether each is learnt, one batch in memory at a time; datasets is not imported."""
     import pyarrow as pa
 
-    with pa.memory_map(str(folder / _ROWS_FILE)) as source, pa.ipc.open_stream(source) as stream:
+    with _readable(folder), pa.memory_map(str(folder / _ROWS_FILE)) as source, pa.ipc.open_stream(source) as stream:
         for batch in stream:
             columns = (batch.column(name) for name in ("input_ids", "learnt"))
             for ids, learnt in zip(*columns, strict=True):
                 yield ids.as_py(), learnt.as_py()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Raises DataError for rows that are not whole."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{folder}: its rows can not be read ({reason}); {BUILD_AGAIN.format(folder.parent)}") from error
 
 
 def write_heldout(files: Iterable[SourceFile], path: Path) -> None:
@@ -76,8 +91,15 @@ def write_heldout(files: Iterable[SourceFile], path: Path) -> None:
 
 def read_heldout(path: Path) -> list[SourceFile]:
     """The files of `write_heldout`."""
-    with path.open(encoding="utf-8") as lines:
-        return [_source_file(json.loads(line)) for line in lines]
+    files = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                files.append(_source_file(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                where = f"{path}:{number}: no held-out file of a build"
+                raise DataError(f"{where}; {BUILD_AGAIN.format(path.parent)}") from error
+    return files
 
 
 def write_lines(values: Iterable[Mapping[str, Any]], path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetune.errors import EvaluateError
+from finetune.files import read_object
 from finetune.records import Comparison, Estimate, Report
 
 NOT_SHOWN = "no difference shown"
@@ -49,7 +50,8 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 def read_report(path: Path) -> Evaluation:
     """The evaluation that `to_json` described."""
-    values = json.loads(path.read_text(encoding="utf-8"))
+    cure = f"remove {path} and type finetune evaluate again"
+    values = read_object(path, "kinds", "metrics", "notes", error=EvaluateError, cure=cure)
     kinds = {kind: read_comparisons(metrics) for kind, metrics in values.pop("kinds").items()}
     metrics, notes = read_comparisons(values.pop("metrics")), tuple(values.pop("notes"))
     return Evaluation(metrics=metrics, kinds=kinds, notes=notes, **values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from finetune.export.gguf.converter import require_installed as require_converte
 from finetune.export.tools import Workshop
 from finetune.export.trained import check_trained_on, digest_of, find_others
 from finetune.exporters import Exporter, GgufFile, MergeReport
-from finetune.files import READABLE, staged_folder, write_json
+from finetune.files import READABLE, read_object, staged_folder, write_json
 from finetune.methods import WEIGHTS
 from finetune.recipe import Recipe
 from finetune.run import Run, run_to_change
@@ -79,7 +78,7 @@ def _export_one(run: Run, base: BaseFolder, exporter: Exporter, digest: str) -> 
 
 def _write_index(run: Run, names: Sequence[str]) -> None:
     """run/export/merge_report.json: the first form's figures, and every form's by its folder, for who looks in one place."""
-    found = {name: json.loads((run.export / name / REPORT).read_text(encoding="utf-8")) for name in names}
+    found = {name: read_object(run.export / name / REPORT, error=ExportError, cure="type finetune export again") for name in names}
     write_json(run.export / REPORT, {**found[names[0]], "exports": found})
 
 
@@ -105,8 +104,7 @@ def _json(run: Run, step: str) -> Mapping[str, Any] | None:
     path = run.data / "report.json" if step == "build" else run.report
     if not (run.done(step) and path.is_file()):
         return None
-    report: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return report
+    return read_object(path, error=ExportError, cure=f"remove {path} and type finetune {step} again")
 
 
 def table(found: Sequence[MergeReport]) -> Table:

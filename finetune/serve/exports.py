@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetune.base import read_base
 from finetune.deploy.settings import REPORT
 from finetune.errors import ExportError
+from finetune.files import read_object
 from finetune.methods import WEIGHTS
 from finetune.run import Run
 
@@ -46,9 +44,9 @@ def exports_of(run: Run, name: str = "") -> list[Exported]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found, stale = [], []
     for path in sorted(run.export.glob(f"*/{REPORT}")):
-        report: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if path.parent.name.startswith("."):
             continue
+        report = read_object(path, "adapter_digest", "form", error=ExportError, cure=f"remove {path.parent} and type finetune export again")
         if report["adapter_digest"] != digest:
             stale.append(path.parent.name)
             continue
