@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,6 +55,10 @@ def why(options: Namespace) -> None:
     """What became of a file or a commit in a build: kept or left out, for what reason, by which numbers."""
     from finetune.data import why as module
 
+    named, place = options.recipe, Path(options.recipe)
+    if not place.is_dir() and place.suffix not in {".yaml", ".yml"}:
+        example = "" if options.targets else f", for example finetune why runs/demo {shlex.quote(named)}"
+        raise RecipeError(f"{named}: no folder of a run; write it in front of what you ask for: finetune why RUN PATH{example}")
     _say(module.why(run_of(_recipe(options)), options.targets, reason=options.reason, limit=options.n))
 
 

@@ -95,11 +95,6 @@ class ContextSample:
         """Where the first file comes from."""
         return self.parts[0].origin
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The repository's name and each part's path, as they are written."""
-        return self.redacted or (self.origin.repo, *(part.origin.path for part in self.parts))
-
 
 @dataclass(frozen=True, slots=True)
 class InstructSample:

@@ -52,8 +52,8 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
         yield from _with_metadata(sample, family, form)
         return
     if sample.named:
-        yield from (Piece(form.name, True), Piece(sample.names[0] + form.line_end))
-    for index, (part, name) in enumerate(zip(sample.parts, sample.names[1:], strict=True)):
+        yield from (Piece(form.name, True), Piece(_names(sample)[0] + form.line_end))
+    for index, (part, name) in enumerate(zip(sample.parts, _names(sample)[1:], strict=True)):
         last = index + 1 == len(sample.parts)
         if part.form != "plain" and form.holes == "last" and not last:
             raise DataError(f"family {family.name} has a hole in the last file of a sample alone, found one in {part.origin.path}")
@@ -68,8 +68,13 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
             yield from (Piece(path), *_hole(part, family, head=[Piece(part.prefix)]))
 
 
+def _names(sample: ContextSample) -> tuple[str, ...]:
+    """The repository's name and each file's path, as they are written."""
+    return sample.redacted or (sample.origin.repo, *(part.origin.path for part in sample.parts))
+
+
 def _with_metadata(sample: ContextSample, family: Family, form: RepositoryFormat) -> Iterator[Piece]:
-    (part,), (repository, path) = sample.parts, sample.names
+    (part,), (repository, path) = sample.parts, _names(sample)
     known = {form.name: repository if sample.named else None, form.file: path if sample.path else None}
     if form.stars is not None:
         known[form.stars] = sample.stars

@@ -157,3 +157,15 @@ def test_a_reader_that_is_dropped_in_a_ring_leaves_no_folder_behind(office: Path
     del reader, ring
     gc.collect()
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("path", ["src/m1.py", "src/*.py", "3f2a91c"])
+def test_a_path_without_a_run_is_told_the_form(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # also where the file is there, and is no recipe
+        assert main(["why", path]) == 2
+        assert f"{path}: no folder of a run; write it in front of what you ask for: finetune why RUN PATH, for" in capsys.readouterr().err
+        (tmp_path / "src").mkdir(exist_ok=True)
+        (tmp_path / "src/m1.py").write_text("x = 1\n")
+    assert main(["why", "runs/none", path]) == 2
+    assert capsys.readouterr().err.strip().endswith("finetune why RUN PATH")
