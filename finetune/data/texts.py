@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from finetune.data.repos.git import Blob
 
+_SPELT = re.compile(rb"\\x(?=5c|[89a-f][0-9a-f])")
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -37,5 +39,10 @@ def decode(blob: Blob) -> Text:
 
 
 def printable_path(path: bytes) -> str:
-    r"""A path as a string that can be written anywhere: bytes that are no UTF-8 as \xNN."""
+    r"""A path as a string that can be written anywhere: bytes that are no UTF-8 as \xNN, so what spells one already as \x5cxNN.
+
+    No two paths are written alike.
+    """
+    if b"\\x" in path:
+        path = _SPELT.sub(rb"\\x5cx", path)
     return path.decode("utf-8", "backslashreplace")

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from counting import counted
+from hypothesis import given
+from hypothesis import strategies as st
 
+from finetune.data.build import build
 from finetune.data.repos import open_repositories, open_repository, read_changes, read_files
 from finetune.data.tally import Tally
+from finetune.data.texts import printable_path
 from finetune.errors import DataError
 from finetune.records import SourceFile
 
@@ -313,3 +318,24 @@ def test_each_file_carries_the_licence_it_falls_under(make_repository):
         "own/d.py": "GPL-2.0-only OR MIT",
         "lib/thing/e.py": "GPL-2.0-or-later",
     }
+
+
+@given(st.lists(st.sampled_from([b"\\", b"x", b"5c", b"e9", b"\xe9", "é".encode(), b"a/"]), max_size=8), st.integers(0, 7))
+def test_no_two_paths_are_written_alike(parts: list[bytes], place: int) -> None:
+    path = b"".join(parts)
+    other = b"".join([*parts[:place], b"\\xe9", *parts[place:]])
+    bytewise = b"".join([*parts[:place], b"\xe9", *parts[place:]])
+    written = [printable_path(each) for each in {path, other, bytewise}]
+    assert len({*written}) == len({path, other, bytewise})
+    assert re.sub(rb"\\x(5c|[89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), printable_path(path).encode()) == path
+
+
+def test_a_byte_and_the_letters_that_spell_it_are_two_files(make_repository, recipe_of) -> None:
+    files = {f"src/m{number}.py": f"def run_{number}(x):\n    return x + {number}\n" for number in range(12)}
+    folder = make_repository([("Add it", files)])
+    for name, text in ((b"caf\xe9.py", "def one(a):\n    return a\n"), (b"caf\\xe9.py", "def two(b, c):\n    return b - c\n")):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text(text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "Add two more")
+    report = build(recipe_of(folder))
+    assert report.files.kept == sum(report.sides.values()) == sum(report.languages.values()) == 14
