@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,22 @@ import pytest
 from finetune.__main__ import main
 from finetune.data.report import read_report as read_build_report
 from finetune.data.store import read_heldout, read_rows, stream_rows, write_rows
+from finetune.data.tables import SAMPLES, SampleRow, read_table
 from finetune.errors import DataError, EvaluateError, FinetuneError
 from finetune.evaluate.report import read_report as read_evaluation
 from finetune.records import PackedRow
 from finetune.run import Run
 
-SPOILT = {"garbage": b"\x00\xff{", "half": b'{"kinds": {"line', "empty": b"", "a list": b"[]", "another object": b"{}"}
+_KEYS = ("kinds", "metrics", "items", "files", "changes", "lines", "repositories", "tokens", "split", "instructions")
+_OTHER = json.dumps({**dict.fromkeys(_KEYS, {}), "notes": [], "a_key_of_tomorrow": 1}).encode()
+SPOILT = {
+    "garbage": b"\x00\xff{",
+    "half": b'{"kinds": {"line',
+    "empty": b"",
+    "a list": b"[]",
+    "another object": b"{}",
+    "of another version": _OTHER,
+}
 READERS: list[tuple[Callable[[Path], object], type[FinetuneError]]] = [(read_evaluation, EvaluateError), (read_build_report, DataError)]
 
 
@@ -46,6 +57,18 @@ def test_rows_that_were_cut_off_are_named(read: Callable[[Path], object], kept: 
     rows.write_bytes(rows.read_bytes()[: int(kept * rows.stat().st_size)])
     with pytest.raises(DataError, match=r"train: its rows can not be read .*; remove .* and type finetune build again"):
         read(tmp_path / "train")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 garbage PAR1"])
+def test_a_spoilt_table_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / SAMPLES).write_bytes(content)
+    with pytest.raises(DataError, match=r"samples.parquet: no table of a build .*; remove .* and type finetune build again"):
+        list(read_table(SampleRow, tmp_path / SAMPLES))
+
+
+def test_a_table_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"samples.parquet: no table of a build"):
+        list(read_table(SampleRow, tmp_path / SAMPLES))
 
 
 def test_a_spoilt_report_of_an_export_is_named(small_run: Run, capsys: pytest.CaptureFixture[str]) -> None:

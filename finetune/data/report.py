@@ -128,9 +128,16 @@ class BuildReport:
 
 
 def read_report(path: Path) -> BuildReport:
-    """The report of an earlier build."""
-    needs = ("items", "files", "changes", "lines", "repositories", "tokens", "split", "instructions")
-    stored = read_object(path, *needs, error=DataError, cure=BUILD_AGAIN.format(path.parent))
+    """The report of an earlier build. Raises DataError for one that is torn, or that another version wrote."""
+    cure = BUILD_AGAIN.format(path.parent)
+    stored = read_object(path, error=DataError, cure=cure)
+    try:
+        return _report_of(stored)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: the report of another version ({error}); {cure}") from error
+
+
+def _report_of(stored: dict[str, Any]) -> BuildReport:
     counts = {key: Counts(**stored[key]) for key in ("items", "files", "changes", "lines")}
     repositories = tuple(Source(**source) for source in stored["repositories"])
     parts = {"tokens": Tokens(**stored["tokens"]), "split": SplitCheck(**stored["split"])}

@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from finetune.data.store import BUILD_AGAIN
+from finetune.errors import DataError
 from finetune.records import Side
 
 if TYPE_CHECKING:
@@ -115,11 +117,16 @@ def write_table(rows: Iterable[R], kind: type[R], path: Path) -> int:
 
 def read_table(kind: type[R], path: Path) -> Iterator[R]:
     """The rows of `write_table`, in their order."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH):
-            yield from (kind(**line) for line in batch.to_pylist())
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                yield from (kind(**line) for line in batch.to_pylist())
+    except (pa.ArrowException, OSError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: no table of a build of this version ({reason}); {BUILD_AGAIN.format(path.parent)}") from error
 
 
 def _schema(names: Iterable[str]) -> pa.Schema:

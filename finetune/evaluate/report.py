@@ -51,7 +51,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 def read_report(path: Path) -> Evaluation:
     """The evaluation that `to_json` described."""
     cure = f"remove {path} and type finetune evaluate again"
-    values = read_object(path, "kinds", "metrics", "notes", error=EvaluateError, cure=cure)
+    values = read_object(path, error=EvaluateError, cure=cure)
+    try:
+        return _evaluation_of(values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EvaluateError(f"{path}: the report of another version ({error}); {cure}") from error
+
+
+def _evaluation_of(values: dict[str, Any]) -> Evaluation:
     kinds = {kind: read_comparisons(metrics) for kind, metrics in values.pop("kinds").items()}
     metrics, notes = read_comparisons(values.pop("metrics")), tuple(values.pop("notes"))
     return Evaluation(metrics=metrics, kinds=kinds, notes=notes, **values)
