@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ class Check:
 
 def doctor() -> list[Check]:
     """Looks at everything the road needs, in the order in which it is needed; what can be tried is tried."""
-    with suppress(ImportError):  # what is not there can say nothing
+    with suppress(ImportError, OSError):  # what is not there can say nothing
         quiet_libraries()
     looks = {
         "git": _git,
@@ -60,9 +61,12 @@ def doctor() -> list[Check]:
 
 
 def _tried(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
-    """What a look finds; a library that can not be imported is one that is missing."""
+    """What a look finds; a library that can not be imported, or lacks one of the system's, is one that is missing."""
     try:
         return [*look()]
+    except OSError as error:
+        broken = name if "torch" in sys.modules else "torch"  # what most others stand on, and what comes with libraries of its own
+        return [Check(name, "missing", _short(error), f"pip install --force-reinstall {broken}")]
     except ImportError as error:
         package = (error.name or name).partition(".")[0]
         return [Check(name, "missing", _short(error), f"pip install --force-reinstall {package}")]
@@ -83,7 +87,15 @@ def _git() -> Iterator[Check]:
     if shutil.which("git") is None:
         yield Check("git", "missing", "no git on the path", "install git: `finetune build` reads repositories with it")
         return
-    version = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        done = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        done = subprocess.CompletedProcess(["git"], 1, "", str(error))
+    version = done.stdout.strip()
+    if done.returncode:
+        found = _short(done.stderr or done.stdout) or f"it ended with {done.returncode}"
+        yield Check("git", "missing", found, f"{shutil.which('git')} does not run; install git anew: `finetune build` needs it")
+        return
     if git_version(version) < _GIT:
         yield Check("git", "missing", version, f"install git {_GIT[0]}.{_GIT[1]} or later: `finetune build` reads repositories with it")
         return
