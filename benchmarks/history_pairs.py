@@ -5,8 +5,9 @@ python benchmarks/history_pairs.py REPOSITORY --peers peers/bin/python
 
 A pair is a regular file before and after a commit without merges that modifies it, both sides UTF-8 text. Each reader runs in a process of
 its own, all three in the peers' Python: ours needs nothing but the standard library. "start_s" is the same over a repository of one commit,
-taken off in times_faster and left in times_faster_whole. One round more than the timed ones sums the checksums of all pairs, which must agree.
-"changes" is finetune's whole reader of changes (languages, licences, attributes; commits of one file alone), in this Python, for comparison.
+taken off in times_faster and left in times_faster_whole. One more round
+sums the checksums of all pairs, which must agree.
+"changes" is finetune's whole reader of changes (languages, licences, attributes; commits of one file alone), in this Python.
 """
 
 from __future__ import annotations
