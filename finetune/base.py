@@ -25,7 +25,8 @@ _BLOCK = 1 << 16
 class BaseFolder:
     """A base model as its files describe it; lengths in tokens.
 
-    `vocabulary_size` counts the tokens that the recipe adds; `embedded` are those that the weights on disk have rows for.
+    `vocabulary_size` counts the tokens that the recipe adds; `embedded` are those that the weights on disk have rows for. `quantised`: its
+    files are.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class BaseFolder:
     context_length: int | None
     sliding_window: int | None
     digest: str
+    quantised: bool
 
     @property
     def tokenizer(self) -> Path:
@@ -77,6 +79,7 @@ def read_base(model: ModelSection) -> BaseFolder:
         context_length=config.get("max_position_embeddings") or config.get("n_positions"),
         sliding_window=config.get("sliding_window"),
         digest=_with_tokens(_digest([folder / "config.json", folder / "tokenizer.json"], weights), family),
+        quantised="quantization_config" in config,
     )
 
 

@@ -69,6 +69,11 @@ def _exports(recipe: Recipe) -> str:
 
 def _faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
     yield from _adapter_faults(recipe)
+    if base.quantised and (merging := [exporter.kind for exporter in recipe.export if exporter.merges]):
+        yield (
+            f"export: found {merging[0]}, but the files of {base.name} are quantised themselves, and adding inside few bits rounds away "
+            "most of what was learnt; write export=adapter, or model.path of the full-precision model"
+        )
     if base.family.added:
         yield from _added_token_faults(recipe)
     yield from tracker_faults(recipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +14,11 @@ import pytest
 from finetune.base import read_base
 from finetune.errors import RecipeError, TrainError
 from finetune.plan import Plan, Rate, as_json, plan, planned, planned_steps, require_fit, table
+from finetune.plan.counter import Part
 from finetune.plan.fit import fit, needed
 from finetune.plan.growth import UNIT, Growth
 from finetune.plan.limits import CARDS, Device, card
+from finetune.plan.rehearsal import Rehearsal
 from finetune.recipe import Recipe, parse_recipe
 from finetune.run import open_run
 
@@ -110,8 +112,9 @@ def test_the_longest_row_and_the_largest_batch_grow_with_the_card(wide: Path, tm
     for each, card_size in zip(found, CARDS, strict=True):
         device = Device(gpu=True, size=card_size * GIB)
         longest, most = each.row_length or 0, each.batch_size or 0
-        assert needed(growth.at(1, longest), device) <= card_size * GIB < needed(growth.at(1, longest + UNIT), device)
-        assert needed(growth.at_rows(most, 1024), device) <= card_size * GIB < needed(growth.at_rows(most + 1, 1024), device)
+        room = 0.97 * card_size * GIB
+        assert needed(growth.at(1, longest), device) <= room < needed(growth.at(1, longest + UNIT), device)
+        assert needed(growth.at_rows(most, 1024), device) <= room < needed(growth.at_rows(most + 1, 1024), device)
 
 
 def test_lora_is_proposed_where_it_fits_and_4_bits_only_where_it_does_not(wide: Path, tmp_path: Path) -> None:
@@ -120,6 +123,25 @@ def test_lora_is_proposed_where_it_fits_and_4_bits_only_where_it_does_not(wide: 
     small = plan(recipe, gpu="640MiB").proposals[0]
     assert (small.method, small.quantization, small.batch_size, small.row_length) == ("lora", "nf4", 1, 128)
     assert small.overrides == ("train.optimizer=paged_adamw_8bit",)
+
+
+def test_some_of_a_card_is_kept_free(plan_of_3b: Plan) -> None:
+    """A card reports up to 2.4 % less than its name says."""
+    tight, enough = (replace(plan_of_3b, device=Device(gpu=True, size=int(plan_of_3b.size / share))) for share in (0.975, 0.965))
+    assert tight.enough is False and enough.enough is True
+    assert replace(tight, device=Device(gpu=False, size=plan_of_3b.size)).enough, "what a CPU's memory is said to be is there"
+    assert all(found.needed <= 0.97 * found.size for found in plan_of_3b.proposals)
+
+
+@pytest.mark.parametrize("launcher", ["FSDP", "DEEPSPEED"])
+def test_where_a_launcher_spreads_the_model_the_logits_of_every_token_are_held(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    recipe = recipe_for(tiny_base, tmp_path, "data.row_length=256", "train.batch_size=2")
+    monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
+    step = Rehearsal(read_base(recipe.model), recipe, Device(gpu=True, size=None)).step(2, 256)
+    logits = 2 * 256 * 320
+    assert step.rows()[:, Part.LOSS].max() >= logits * (2 + 4), "as computed, and in float32"
 
 
 def test_what_is_proposed_fits_when_it_is_planned(wide: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from finetune.methods import Coverage, coverage
 from finetune.plan.counter import Part
 from finetune.plan.fit import LONGEST, Proposer, fit
 from finetune.plan.growth import At, Growth
-from finetune.plan.limits import CARDS, GIB, Device, card, formats, here
+from finetune.plan.limits import CARDS, GIB, Device, card, formats, here, spread
 from finetune.plan.rate import Rate, hours, planned_steps
 from finetune.plan.result import Fit, Hours, Plan, Proposal, Term
 from finetune.plan.show import NAMES, as_json, table, terms
@@ -80,23 +80,24 @@ def require_fit(base: BaseFolder, recipe: Recipe) -> None:
 
     Of a model that a launcher spreads over processes the need of one is not known, and nothing is refused.
     """
-    if recipe.train.fit == "ignore" or any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED")):
+    if recipe.train.fit == "ignore" or spread():
         return
     device = here()
-    assert device.size is not None
+    assert device.size is not None and device.room is not None
     processes = 1 if device.gpu else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # on a CPU they share the memory
     growth = Growth(base, recipe, device)
     at = growth.only(recipe.train.batch_size, recipe.data.row_length)
     size = (at.highest.size + device.context) * processes
-    if size <= device.size:
+    if size <= device.room:
         return
     room = Device(gpu=device.gpu, size=device.size // processes)
     found = Proposer(base, recipe, gpu=device.gpu).propose(room)
     cure = (
         "no settings of this model fit here; write model.path of a smaller one" if found is None else f"write {' '.join(found.overrides)}"
     )
+    alone = "" if device.gpu else "; torch finds no GPU here, `finetune doctor` says why"
     raise TrainError(
-        f"{base.name}: this training needs about {size / GIB:.1f} GiB and {device.name} can not hold it; {cure}, "
+        f"{base.name}: this training needs about {size / GIB:.1f} GiB and {device.name} can not hold it{alone}; {cure}, "
         "look at `finetune plan`, or write train.fit=ignore to try all the same"
     )
 

@@ -28,14 +28,18 @@ def needed(at: At, device: Device) -> int:
     return at.highest.size + device.context + (spare(at.highest) if device.gpu else 0)
 
 
+def fits(at: At, device: Device) -> bool:
+    """Whether a step fits beside what is kept free; so it does on a device without a size."""
+    return device.room is None or needed(at, device) <= device.room
+
+
 def fit(growth: Growth, recipe: Recipe, card: Device, *, longest: int) -> Fit:
     """The longest row and the largest batch that a card takes, each with the recipe's other number."""
     rows, row_length = recipe.train.batch_size, recipe.data.row_length
     assert card.size is not None
-    size = card.size
-    units = _largest(longest // UNIT, lambda units: needed(growth.at(rows, units * UNIT), card) <= size)
-    most = _largest(MOST_ROWS, lambda each: needed(growth.at_rows(each, row_length), card) <= size)
-    return Fit(size, units * UNIT if units else None, most or None)
+    units = _largest(longest // UNIT, lambda units: fits(growth.at(rows, units * UNIT), card))
+    most = _largest(MOST_ROWS, lambda each: fits(growth.at_rows(each, row_length), card))
+    return Fit(card.size, units * UNIT if units else None, most or None)
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
@@ -82,16 +86,14 @@ class Proposer:
         growth, row_length = self._growth(number, setting), setting.recipe.data.row_length
         together = setting.recipe.train.batch_size * setting.recipe.train.accumulation
         for rows in (rows for rows in range(together, 0, -1) if together % rows == 0):
-            size = needed(growth.at_rows(rows, row_length), card)
-            if card.size is not None and size <= card.size:
-                return self._proposal(setting, card, Size(rows, row_length, size))
+            at = growth.at_rows(rows, row_length)
+            if fits(at, card):
+                return self._proposal(setting, card, Size(rows, row_length, needed(at, card)))
         return None
 
     def _with_shorter_rows(self, number: int, setting: Setting, card: Device) -> Proposal | None:
         growth, asked = self._growth(number, setting), setting.recipe.data.row_length
-        assert card.size is not None
-        size = card.size
-        units = _largest(asked // UNIT, lambda units: needed(growth.at(1, units * UNIT), card) <= size)
+        units = _largest(asked // UNIT, lambda units: fits(growth.at(1, units * UNIT), card))
         if not units:
             return None
         return self._proposal(setting, card, Size(1, units * UNIT, needed(growth.at(1, units * UNIT), card)))

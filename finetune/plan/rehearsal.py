@@ -20,7 +20,7 @@ from finetune.kernels import kernels
 from finetune.methods import linear_layers
 from finetune.plan.bits import bnb
 from finetune.plan.counter import Counter, Part, Stage, Timeline
-from finetune.plan.limits import Device, formats
+from finetune.plan.limits import Device, formats, spread
 from finetune.plan.rules import GpuAutocast
 from finetune.plan.stand_in import Faker, depth, on_meta, tensors_of
 from finetune.quiet import known_warnings_off, quiet_libraries
@@ -78,6 +78,8 @@ class Rehearsal:
             loss.backward()
 
     def _kernels(self) -> AbstractContextManager[None]:
+        if spread():
+            return nullcontext()
         return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, all_learnt=True)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:

@@ -89,5 +89,5 @@ class Plan:
 
     @property
     def enough(self) -> bool | None:
-        """Whether the device has the room; None when its size is not known."""
-        return None if self.device.size is None else self.size <= self.device.size
+        """Whether the device has the room, beside its reserve; None when its size is not known."""
+        return None if self.device.room is None else self.size <= self.device.room

@@ -11,7 +11,7 @@ from finetune.methods import Coverage
 from finetune.plan.counter import Part, Stage
 from finetune.plan.fit import spare
 from finetune.plan.growth import Moment
-from finetune.plan.limits import GIB, SPARE, Device, formats
+from finetune.plan.limits import GIB, RESERVE, SPARE, Device, formats, spread
 from finetune.plan.result import Fit, Plan, Proposal, Term
 from finetune.recipe import Recipe
 
@@ -74,10 +74,16 @@ def table(plan: Plan) -> Group:
         "a step at its highest moments, without what is assumed: " + ", ".join(f"{name} {size / GIB:.2f}" for name, size in plan.moments),
         f"trained: {plan.trainable:,} of {plan.total:,} numbers ({plan.trainable / plan.total:.2%}); "
         f"{plan.share:.1%} of the blocks' linear weights have an adapter",
+        *_of_several(),
         f"a step: {plan.tokens_per_step:,} tokens on each process, {plan.work_per_token / 1e9:,.3g} GFLOP a token",
         *_time(plan),
     ]
     return Group(_memory(plan), *lines, "", _fits(plan), *(f"{line}" for line in _proposed(plan.proposals)))
+
+
+def _of_several() -> Iterator[str]:
+    if spread():
+        yield "a launcher spreads the model: counted is one process with all of it and the logits of every token, as training has them"
 
 
 def _memory(plan: Plan) -> Table:
@@ -89,7 +95,8 @@ def _memory(plan: Plan) -> Table:
         grid.add_row(term.name, f"{term.size / GIB:.2f}", term.how)
     grid.add_section()
     verdict = {True: "fits", False: "does not fit", None: ""}[plan.enough]
-    grid.add_row("together", f"{plan.size / GIB:.2f}", f"{plan.highest}; {verdict}")
+    beside = f" with {RESERVE:.0%} of the card kept free" if plan.device.gpu else ""
+    grid.add_row("together", f"{plan.size / GIB:.2f}", f"{plan.highest}; {verdict}{beside}")
     return grid
 
 
@@ -107,9 +114,8 @@ def _time(plan: Plan) -> Iterator[str]:
 def _fits(plan: Plan) -> Table:
     from rich.table import Table
 
-    grid = Table(
-        "GPU", "longest row", "most rows", "proposed", title="what this recipe fits, tokens and rows of a pass", title_justify="left"
-    )
+    title = f"what this recipe fits, tokens and rows of a pass; {RESERVE:.0%} of a card kept free"
+    grid = Table("GPU", "longest row", "most rows", "proposed", title=title, title_justify="left")
     proposals = {found.size: found for found in plan.proposals}
     for each in plan.fits:
         grid.add_row(

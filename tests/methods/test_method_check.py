@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,15 @@ def test_prefix_tuning_with_gradient_checkpointing_is_refused(tiny_base: Path) -
     settings = ("adapter=prefix", "export=adapter", "data.packing=false")
     assert "write train.gradient_checkpointing=false" in faults(tiny_base, *settings, "train.gradient_checkpointing=true")
     assert not faults(tiny_base, *settings, "train.gradient_checkpointing=false")
+
+
+def test_a_merge_into_files_that_are_quantised_themselves_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
+    for form in ("merged", "gguf"):
+        assert f"export: found {form}, but the files of {base} are quantised themselves" in faults(base, f"export={form}")
+    assert not faults(base, "export=adapter")
 
 
 @pytest.mark.parametrize("bits", ["nf4", "int8"])
