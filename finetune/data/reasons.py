@@ -61,7 +61,7 @@ MEANINGS: dict[str, Meaning] = {
     "benchmark": Meaning("it holds the text of a benchmark", "data.decontaminate"),
     "copy": Meaning("the same as another one that stays"),
     "near_copy": Meaning("nearly the same as another one that stays", _NEAR),
-    "near_held_out": Meaning("nearly the same as a held-out file, which it would give away", _NEAR),
+    "near_held_out": Meaning("nearly the same as a held-out file, or as a version of one, which it would give away", _NEAR),
     "near_train": Meaning("held out, but nearly the same as something that is trained on", _NEAR),
     "held_out_text": Meaning("it holds the text of a held-out file"),
     "history_of_a_copy": Meaning("the file went for being like a held-out one, which its history would give away"),
