@@ -6,11 +6,13 @@ import gc
 import json
 import shutil
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from finetune.base import BaseFolder, read_base
 from finetune.model import load_model
@@ -21,6 +23,11 @@ from finetune.plan.rehearsal import Rehearsal
 from finetune.plan.rules import IN_FLOAT32, GpuAutocast
 from finetune.plan.stand_in import tensors_of
 from finetune.recipe import Recipe, parse_recipe
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from finetune.train.engine import RowTrainer
 
 GPU = Device(gpu=True, size=None)
 DEEP = {"num_hidden_layers": 6}
@@ -97,10 +104,17 @@ CASES = {
     "lora, blocks kept": ("train.gradient_checkpointing=false", "model.dtype=float32"),
     "qlora": ("model.quantization=nf4", "train.optimizer=adamw_8bit"),
     "full": ("adapter=full", "train.accumulation=1"),
+    "adapter_h": ("adapter=adapter_h", "adapter.size=8", "export=adapter"),
 }
+OF_PEFT = {
+    **{kind: (f"adapter={kind}", "adapter.r=16") for kind in ("delora", "gralora", "hira", "miss", "vera")},
+    "c3a": ("adapter=c3a", "adapter.block_size=16"),
+    "road": ("adapter=road", "adapter.group_size=16"),
+}
+SLOW = [pytest.param(overrides, marks=pytest.mark.slow, id=kind) for kind, overrides in OF_PEFT.items()]
 
 
-@pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("overrides", [*(pytest.param(overrides, id=kind) for kind, overrides in CASES.items()), *SLOW])
 def test_a_plan_is_within_five_per_cent_of_what_a_real_step_holds(tiny_base: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     recipe = recipe_for(tiny_base, f"runs={tmp_path}", "train.accumulation=2", "train.batch_size=2", *overrides)
     base = read_base(recipe.model)
@@ -108,8 +122,34 @@ def test_a_plan_is_within_five_per_cent_of_what_a_real_step_holds(tiny_base: Pat
     assert real_highest(base, recipe, tmp_path, row_length=256) == pytest.approx(expected, rel=0.05)
 
 
+def test_torchs_own_profiler_sees_what_the_counting_sees(tiny_base: Path, tmp_path: Path) -> None:
+    """Every byte that the allocator gives and takes back while the engine trains, on top of what the model held before."""
+    recipe = recipe_for(tiny_base, f"runs={tmp_path}", "train.batch_size=4", "train.accumulation=1")
+    base = read_base(recipe.model)
+    expected = Growth(base, recipe, here()).only(4, 512).highest.size
+    trainer, adapted = engine_of(base, recipe, tmp_path, row_length=512)
+    storages = [tensor.untyped_storage() for module in adapted.modules() for tensor in tensors_of(module)]
+    before = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        trainer.train()
+    results: Any = found.profiler
+    events = sorted((event for event in results.kineto_results.events() if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    assert before + max(accumulate(event.nbytes() for event in events)) == pytest.approx(expected, rel=0.05)
+
+
 def real_highest(base: BaseFolder, recipe: Recipe, staging: Path, *, row_length: int) -> int:
     """The most bytes that the engine of `train` holds on real tensors, by the same counting of storages."""
+    trainer, adapted = engine_of(base, recipe, staging, row_length=row_length)
+    counter = Counter()
+    for module in adapted.modules():
+        counter.keep(tensors_of(module), Part.REST)
+    with counter:
+        trainer.train()
+    return int(counter.timeline.rows().sum(axis=1).max())
+
+
+def engine_of(base: BaseFolder, recipe: Recipe, staging: Path, *, row_length: int) -> tuple[RowTrainer, PeftModel]:
+    """What `train` trains with, for two steps on rows of two samples, and its model."""
     from finetune.data.store import read_rows, write_rows
     from finetune.records import PackedRow
     from finetune.train.engine import Rows, make_trainer
@@ -124,12 +164,7 @@ def real_highest(base: BaseFolder, recipe: Recipe, staging: Path, *, row_length:
     trainer = make_trainer(recipe, adapted, Rows(read_rows(staging / "rows").with_format("numpy"), None), staging=staging, fresh=False)
     trainer.args.save_strategy = "no"
     gc.collect()
-    counter = Counter()
-    for module in adapted.modules():
-        counter.keep(tensors_of(module), Part.REST)
-    with counter:
-        trainer.train()
-    return int(counter.timeline.rows().sum(axis=1).max())
+    return trainer, adapted
 
 
 def test_the_list_of_what_a_gpu_computes_in_float32_is_of_operators_that_its_autocast_knows() -> None:
