@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from killing import Trip, finish, kill_after, start
-from training_runs import Prepare, outcome, preparing
+from training_runs import Kept, Prepare, newest_step, outcome, preparing
 
 from finetune.run import open_run
 
@@ -55,6 +55,19 @@ MOMENTS = {
     "while the checkpoints are removed": Trip("os.rmdir", "checkpoints/.partial"),
 }
 
+# The newest whole checkpoint at that moment, where there is one. Those of even steps are due, and that of step 3 as the best so far.
+KEPT = {
+    "after a step, before its line": 2,
+    "while a checkpoint is written": 3,
+    "while a checkpoint is listed": 3,
+    "before a checkpoint has its name": 3,
+    "while an older checkpoint is removed": 4,
+    "before the last checkpoint has its name": 4,
+    "while the adapter is written": 6,
+    "before the adapter has its name": 6,
+    "before the run says that it is done": 6,
+}
+
 
 @pytest.mark.parametrize("moment", [moment if moment in ALWAYS else pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS])
 def test_a_killed_training_comes_to_the_same(make: Prepare, expected: dict[str, object], moment: str) -> None:
@@ -62,7 +75,10 @@ def test_a_killed_training_comes_to_the_same(make: Prepare, expected: dict[str, 
     killed = start(run.folder, MOMENTS[moment])
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
+    before = Kept(run)
+    assert before.step == KEPT.get(moment, -1)
     finish(run.folder)
+    before.require_if_any()
     assert outcome(run.adapter) == expected
     assert not run.checkpoints.exists() and not (run.folder / ".partial-adapter").exists()
 
@@ -70,14 +86,18 @@ def test_a_killed_training_comes_to_the_same(make: Prepare, expected: dict[str, 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(make: Prepare) -> None:
     expected, seconds = undisturbed(make, *LONG, name="long")
-    draw, kills, tries = random.Random(0), 0, 0
+    draw, kills, tries, kept = random.Random(0), 0, 0, 0
     while kills < 20:
         tries += 1
         assert tries <= 60, "most trainings had ended before they could be killed"
         run = open_run(make(*LONG, name=f"run-{tries}"))
         kills += kill_after(run.folder, draw.uniform(0, seconds))
+        before = Kept(run)
         finish(run.folder)
+        before.require_if_any()
+        kept += before.step > 0
         assert outcome(run.adapter) == expected, tries
+    assert kept >= 5, "most were killed before there was a checkpoint to go on from"
 
 
 @pytest.mark.slow
@@ -85,7 +105,11 @@ def test_a_training_killed_at_every_start_gets_through(make: Prepare) -> None:
     expected, seconds = undisturbed(make, *LONG, name="as-long")
     run, draw = open_run(make(*LONG, name="again-and-again")), random.Random(1)
     starts = 1
+    before = Kept(run)
     while kill_after(run.folder, draw.uniform(0.5, 1) * seconds):
+        assert newest_step(run) >= before.step, "a checkpoint was lost"
+        before = Kept(run)
         starts += 1
         assert starts <= 60
+    before.require()
     assert starts > 1 and outcome(run.adapter) == expected

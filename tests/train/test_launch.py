@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from training_runs import Prepare, logged, outcome
+from training_runs import Kept, Prepare, logged, outcome
 
 from finetune.recipe import Recipe
 from finetune.run import open_run
@@ -78,7 +78,9 @@ def test_two_processes_stop_together_and_go_on_together(prepare: Prepare, number
         _, said = process.communicate()
     assert not run.adapter.exists() and [*run.checkpoints.glob("checkpoint-*")]
     assert number == signal.SIGKILL or "stopped by SIGTERM after step" in said
+    before = Kept(run)
     launch(stopped, "cpu2.yaml")
+    before.require()
     assert outcome(run.adapter) == outcome(open_run(undisturbed).adapter)
 
 

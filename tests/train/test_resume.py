@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_train import dtypes, torn_copy, train_until_stopped
-from training_runs import Prepare, held_out, logged, outcome
+from training_runs import Kept, Prepare, held_out, logged, outcome
 from transformers import PreTrainedModel
 
 from finetune.base import BaseFolder
@@ -73,14 +73,22 @@ def test_going_on_from_any_step_ends_in_the_same_state(prepare: Prepare, log_eve
         for later in range(step + 1, 10):
             shutil.rmtree(run.checkpoints / f"checkpoint-{later}")
         own_it(run, whole)
+        before, written = Kept(run), times(run)
         with_the_adapter_blocked(run)
+        assert {name: time for name, time in times(run).items() if name in written} == written, "a step that was kept was done again"
         again = state(run.checkpoints / "checkpoint-9")
         assert {name: equal(again[name], last[name]) for name in last} == dict.fromkeys(last, True), step
         train(run.recipe)
+        before.require_if_any()
         expected = expected or logged(run.adapter)
         assert logged(run.adapter) == expected and held_out(run.adapter).keys() == {0, 3, 6, 9}
     train(whole.recipe)
     assert logged(whole.adapter) == expected
+
+
+def times(run: Run) -> dict[str, int]:
+    """When each checkpoint was written."""
+    return {path.name: (path / "files.json").stat().st_mtime_ns for path in run.checkpoints.glob("checkpoint-*")}
 
 
 def own_it(run: Run, whole: Run) -> None:
@@ -92,7 +100,9 @@ def own_it(run: Run, whole: Run) -> None:
 def test_what_only_watches_may_change_between_starts(prepare: Prepare) -> None:
     recipe = prepare(*SETTINGS)
     train_until_stopped(recipe, step=2)
+    before = Kept(open_run(recipe))
     train(prepare(*SETTINGS, "train.save_every=4", "train.keep_checkpoints=1", "train.spike=7"))
+    before.require()
     assert [*logged(open_run(recipe).adapter)] == [*range(1, 10)]
 
 
@@ -109,7 +119,10 @@ def test_a_stop_in_the_middle_of_a_step_saves_the_step_before_it(prepare: Prepar
         train(stopped)
     assert f"checkpoint-{step}" in [path.name for path in open_run(stopped).checkpoints.glob("checkpoint-*")]
     monkeypatch.undo()
+    before = Kept(open_run(stopped))
     train(stopped)
+    assert before.step == step
+    before.require_if_any()  # of a step without a line of its own, none is kept
     assert outcome(open_run(stopped).adapter) == outcome(open_run(undisturbed).adapter)
 
 
@@ -122,7 +135,9 @@ def test_a_stop_while_held_out_rows_are_measured_measures_them_again(prepare: Pr
         with in_measurement(number, monkeypatch), pytest.raises(Stopped, match=f"stopped by SIGTERM {when}, which is kept"):
             train(stopped)
         monkeypatch.undo()
+    before = Kept(open_run(stopped))
     train(stopped)
+    before.require()
     assert outcome(open_run(stopped).adapter) == outcome(open_run(undisturbed).adapter)
 
 
@@ -199,8 +214,10 @@ def test_a_torn_checkpoint_is_skipped_with_a_message(prepare: Prepare, caplog: p
     kept = sorted(open_run(recipe).checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     spoil(kept[-1] / "optimizer.pt")
     torn_copy(kept[-1], 99)
+    before = Kept(open_run(recipe), int(kept[-2].name.split("-")[1]))
     with caplog.at_level(logging.WARNING):
         train(recipe)
+    before.require()
     said = [record.getMessage() for record in caplog.records if "torn" in record.getMessage()]
     assert len(said) == 2
     assert "checkpoint-99: skipped, it is torn (its files are not those that files.json lists); the training goes on" in said[0]
@@ -213,6 +230,7 @@ mkdir "$2"; from="$1"; at="$2"; shift 2
 mount -t tmpfs -o size=60m tmpfs "$at"; cp -r "$from" "$at/mine"
 mount -o remount,size=$(($(du -sk "$at/mine" | cut -f1) + ROOM))k "$at"
 set +e; "$@"; echo "ended with $?" >&2; ls "$at/mine/checkpoints" >&2
+mkdir "$from/checkpoints"; cp "$at/mine/checkpoints/metrics.jsonl" "$from/checkpoints"
 mount -o remount,size=60m "$at"; "$@"; echo "ended with $?" >&2; set -e
 cp -r "$at/mine/adapter" "$from/adapter"
 """
@@ -236,6 +254,7 @@ def test_a_disk_that_fills_up_costs_no_step_that_was_saved(prepare: Prepare) -> 
     done = subprocess.run(whole, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert [line for line in done.stderr.splitlines() if line.startswith("ended")] == ["ended with 2", "ended with 0"], done.stderr
     assert "the disk is full; free some room and type the same again" in done.stderr and "checkpoint-3" in done.stderr.split()
+    Kept(run, 3).require()
     assert outcome(run.adapter) == outcome(open_run(undisturbed).adapter)
 
 
@@ -247,7 +266,9 @@ def test_eight_bit_states_go_on_too(prepare: Prepare) -> None:
     shutil.copytree(whole.checkpoints, cut.checkpoints)
     for later in (3, 4):
         shutil.rmtree(cut.checkpoints / f"checkpoint-{later}")
+    written = times(cut)
     with_the_adapter_blocked(cut)
+    assert {name: time for name, time in times(cut).items() if name in written} == written
     first, second = state(whole.checkpoints / "checkpoint-4"), state(cut.checkpoints / "checkpoint-4")
     assert torch.uint8 in dtypes(first["optimizer.pt"]["state"])  # type: ignore[index]
     assert equal(first["optimizer.pt"], second["optimizer.pt"])

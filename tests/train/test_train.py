@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import Prepare, logged
+from training_runs import Kept, Prepare, logged
 
 from finetune.errors import TrainError
 from finetune.recipe import Recipe
@@ -118,8 +118,10 @@ def test_a_stopped_training_ends_where_an_undisturbed_one_ends(prepare: Prepare,
     assert "stopped by SIGTERM after step" in message and "type: finetune train" in message
     assert not run.done("train") and not run.adapter.exists()
     kept = sorted(run.checkpoints.glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
+    before = Kept(run)
     torn_copy(kept[-1], 99)
     train(stopped)
+    before.require()
     assert logged(run.adapter) == pytest.approx(logged(open_run(undisturbed).adapter), abs=1e-6)
     weights = "adapter_model.safetensors"
     assert (run.adapter / weights).read_bytes() == (open_run(undisturbed).adapter / weights).read_bytes()
@@ -136,7 +138,9 @@ def test_a_killed_training_goes_on_from_its_last_whole_checkpoint(prepare: Prepa
             assert process.poll() is None, "the training ended before it could be killed"
         process.kill()
     assert not run.adapter.exists()
+    before = Kept(run)
     assert train(recipe).steps == 12
+    before.require()
     train(undisturbed)
     assert logged(run.adapter) == pytest.approx(logged(open_run(undisturbed).adapter), abs=1e-6)
 
@@ -145,13 +149,15 @@ def test_a_kill_between_the_last_step_and_the_adapter_costs_no_step(prepare: Pre
     recipe = prepare("train.max_steps=4", "train.epochs=3")
     run = open_run(recipe)
     run.adapter.parent.mkdir(exist_ok=True)
-    before = run.folder / ".partial-adapter"
-    before.write_text("a file where the staged folder belongs: writing the adapter fails")
+    blocked = run.folder / ".partial-adapter"
+    blocked.write_text("a file where the staged folder belongs: writing the adapter fails")
     with pytest.raises(OSError, match="partial"):
         train(recipe)
     assert (run.checkpoints / "checkpoint-4").exists()
-    before.unlink()
+    blocked.unlink()
+    before = Kept(run)
     result = train(recipe)
+    before.require()
     assert result.steps == 4 and list(logged(run.adapter)) == [1, 2, 3, 4]
 
 

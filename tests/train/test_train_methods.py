@@ -6,7 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 from test_train import train_until_stopped
-from training_runs import Prepare, logged
+from training_runs import Kept, Prepare, logged
 
 from finetune.base import read_base
 from finetune.data.collate import collate, collate_alone
@@ -54,13 +54,20 @@ def mean_loss(model: torch.nn.Module, rows: Dataset, *, packed: bool) -> float:
     return float(torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()))
 
 
-@pytest.mark.parametrize("kind", ["adalora", "adapter_h", "full", "ia3", "ln_tuning", "oft", "p_tuning", "prefix", *OFTEN])
-def test_a_stopped_training_ends_where_an_undisturbed_one_does(prepare: Prepare, kind: str) -> None:
-    undisturbed = recipe_of(prepare, kind, "train.max_steps=9", name="undisturbed")
-    stopped = recipe_of(prepare, kind, "train.max_steps=9", name="stopped")
+RESUMED = ("adalora", "adapter_h", "adapter_p", "full", "ia3", "ln_tuning", "lora nf4", "oft", "p_tuning", "parallel", "prefix", *OFTEN)
+
+
+@pytest.mark.parametrize("way", RESUMED)
+def test_a_stopped_training_ends_where_an_undisturbed_one_does(prepare: Prepare, way: str) -> None:
+    kind, *bits = way.split()
+    settings = ["train.max_steps=9", *(f"model.quantization={each}" for each in bits)]
+    undisturbed = recipe_of(prepare, kind, *settings, name="undisturbed")
+    stopped = recipe_of(prepare, kind, *settings, name="stopped")
     train(undisturbed)
     assert "stopped by SIGTERM after step" in train_until_stopped(stopped, 2)
+    before = Kept(open_run(stopped))
     train(stopped)
+    before.require()
     expected, found = (open_run(recipe).adapter for recipe in (undisturbed, stopped))
     assert logged(found) == pytest.approx(logged(expected), abs=1e-6)
     weights = "adapter_model.safetensors"

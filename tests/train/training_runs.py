@@ -17,7 +17,7 @@ from finetune.methods import load_adapter
 from finetune.model import load_model
 from finetune.recipe import Recipe, parse_recipe
 from finetune.records import FimSample, Origin
-from finetune.run import open_run
+from finetune.run import Run, open_run
 
 ROW_LENGTH = 128
 Prepare = Callable[..., Recipe]
@@ -80,6 +80,36 @@ def logged(folder: Path) -> dict[int, float]:
     """Step to training loss, of a folder that holds metrics.jsonl."""
     lines: list[dict[str, Any]] = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {line["step"]: line["loss"] for line in lines if line["loss"] is not None}
+
+
+def newest_step(run: Run) -> int:
+    """The step of the newest whole checkpoint; -1 where there is none."""
+    whole = [path.parent for path in run.checkpoints.glob("checkpoint-*/files.json")]
+    return max((int(path.name.removeprefix("checkpoint-")) for path in whole), default=-1)
+
+
+class Kept:
+    """What a training that goes on must not do again, taken before it goes on."""
+
+    def __init__(self, run: Run, step: int | None = None) -> None:
+        """`step`: of the checkpoint to go on from, where it is not the newest."""
+        self.run = run
+        self.step = newest_step(run) if step is None else step
+        log = run.checkpoints / "metrics.jsonl"
+        whole = [line for line in log.read_text().split("\n") if line.endswith("}")] if log.exists() else []
+        self.lines = [line for line in whole if json.loads(line)["step"] <= self.step]
+
+    def require(self) -> None:
+        """That the lines up to the kept step are the very ones, with their times: a step that is done again has others."""
+        assert self.step > 0 and self.lines, "nothing was kept"
+        self.require_if_any()
+
+    def require_if_any(self) -> None:
+        lines = (self.run.adapter / "metrics.jsonl").read_text().splitlines()
+        assert lines[: len(self.lines)] == self.lines, f"a step up to {self.step}, which was kept, was done again"
+        steps = [line["step"] for line in (json.loads(line) for line in lines[len(self.lines) :]) if line["loss"] is not None]
+        first, every = max(self.step, 0) + 1, self.run.recipe.train.log_every
+        assert not steps or steps[0] in range(first, first + every), f"the first new step is {steps[0]}, not {first}"
 
 
 def held_out(folder: Path) -> dict[int, float]:
