@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+FEWEST_FOR_A_VERDICT = 6  # files: five change in one direction by chance alone more often than one time in twenty
 IGNORED = -100  # the label of a token that is not learnt (torch's cross-entropy default)
 
 Form = Literal["psm", "spm", "plain"]
@@ -169,18 +170,19 @@ class Estimate:
 class Comparison:
     """One metric on the same items for base and tuned; `difference` is tuned minus base, item by item.
 
-    `better` says which direction is an improvement.
+    `files` is how many files the items are from, `better` which direction is an improvement.
     """
 
     base: Estimate
     tuned: Estimate
     difference: Estimate
+    files: int
     better: Literal["higher", "lower"] = "higher"
 
     @property
     def shown(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
-        return self.difference.low > 0 or self.difference.high < 0
+        """Whether the interval of the difference leaves out zero, over files enough to tell."""
+        return self.files >= FEWEST_FOR_A_VERDICT and (self.difference.low > 0 or self.difference.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +291,7 @@ class Completer(Protocol):
         ...
 
     def stream(self, prompt: Prompt, sampling: Sampling, *, arms: Sequence[str] | None = None) -> Iterator[Sequence[Answer]]:
-        """Growing answers, one per arm in the order of `arms`, until all are finished. Closing the iterator stops.
-
-        `arms` chooses some of the completer's; none: all of them.
-        """
+        """Growing answers, one for each of `arms` or else of all, until they are finished. Closing the iterator stops."""
         ...
 
     def complete(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sequence[Answer]]:

@@ -74,6 +74,7 @@ _WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
 }
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}
 _RESULTS = {"build": "data", "train": "adapter", "evaluate": "report.json", "export": "export"}
+_HEAVY = (".safetensors", ".gguf", ".arrow")  # what a result is worth nothing without
 _FORGOTTEN = "bring the file back, or remove it, and build the run anew"
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "octotune")
 
@@ -143,7 +144,12 @@ class Run:
         mark = self.mark(step)
         if mark.get("digest") != self.digest(step) or mark.get("stands_on") != self._stands_on(step):
             return False
-        return (self.folder / _RESULTS[step]).exists()
+        return (self.folder / _RESULTS[step]).exists() and {*mark.get("files", ())} <= {*self._files(step)}
+
+    def _files(self, step: str) -> list[str]:
+        """The files of weights or rows in the result of `step`, by path in the run."""
+        found = (path for path in (self.folder / _RESULTS[step]).rglob("*") if path.suffix in _HEAVY and path.stat().st_size)
+        return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
     def _unmark(self, step: str) -> None:
         """Take the mark away: from here until the step has ended, what lies in its place proves nothing."""
@@ -162,7 +168,7 @@ class Run:
         writer = holder(self.folder)
         if writer is not None and writer.doing == step:
             raise error(refusal(self.folder, writer))
-        found = "was made by another recipe or from other data" if self.mark(step) else "has not been made"
+        found = "is not there whole, or was made by another recipe, data or version" if self.mark(step) else "has not been made"
         again = str(self.folder) if self._is_kept(step) else "with the recipe and the settings typed here"
         raise error(f"{self.folder}: the result of {step!r} {found}; type: finetune {step} {again}")
 
@@ -202,6 +208,7 @@ class Run:
             "stands_on": stands_on,
             "result": result.hexdigest(),
             "peak_memory_bytes": peak_memory(),
+            "files": self._files(step),
         }
         write_json(self.manifest, state)
 

@@ -72,7 +72,7 @@ def compare(
     width = bounds[1] - bounds[0]
     limits = (bounds, bounds, (-width, width))
     estimates = [_estimate(float(means_K[k]), means_RK[:, k], clusters=len(names), bounds=limits[k], n=len(scores.files)) for k in range(3)]
-    return Comparison(base=estimates[0], tuned=estimates[1], difference=estimates[2], better=better)
+    return Comparison(base=estimates[0], tuned=estimates[1], difference=estimates[2], files=len(names), better=better)
 
 
 def _means(sums_RK: Floats) -> Floats:

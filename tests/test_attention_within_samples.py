@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM, Qwen2Config, Qwen2ForCausalLM, Starcoder2Config, Starcoder2ForCausalLM
 
 from finetune.base import read_base
-from finetune.kernels.attention import attention_within_samples
+from finetune.kernels.attention import Rehearsed, attention_within_samples
 from finetune.methods import AdaLora, LnTuning, Lora, Prefix, Prompt
 from finetune.model import load_model
 from finetune.recipe import ModelSection
@@ -101,7 +101,7 @@ def test_no_product_of_two_samples_is_computed(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_row_is_one_sample_when_it_is_said_to_be() -> None:
     model, packed, whole = starcoder2(None).eval(), batch(), batch(packed=False)
-    with attention_within_samples(model, lone=True):
+    with attention_within_samples(model, rehearsed=Rehearsed(beyond_window=False)):
         found = model(input_ids=packed["input_ids"], position_ids=torch.arange(24).expand(3, 24)).logits
     torch.testing.assert_close(found, model(input_ids=whole["input_ids"]).logits, atol=1e-5, rtol=1e-4)
 

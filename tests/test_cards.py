@@ -43,8 +43,18 @@ DATA: dict[str, Any] = {
 ESTIMATE = {"value": 1.5, "low": 1.25, "high": 1.75, "n": 40}
 EVALUATION = {
     "metrics": {
-        "bits_per_byte": {"base": ESTIMATE, "tuned": ESTIMATE, "difference": {"value": -0.5, "low": -0.75, "high": -0.25}},
-        "exact_match": {"base": ESTIMATE, "tuned": ESTIMATE, "difference": {"value": 0.01, "low": -0.02, "high": 0.04}},
+        "bits_per_byte": {
+            "base": ESTIMATE,
+            "tuned": ESTIMATE,
+            "difference": {"value": -0.5, "low": -0.75, "high": -0.25},
+            "verdict": "better",
+        },
+        "exact_match": {
+            "base": ESTIMATE,
+            "tuned": ESTIMATE,
+            "difference": {"value": 0.01, "low": -0.02, "high": 0.04},
+            "verdict": "no difference shown",
+        },
     }
 }
 

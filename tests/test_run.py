@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_a_step_is_not_done_when_its_result_is_gone(tmp_path: Path) -> None:
     finish(run, "build")
     run.data.rmdir()
     assert not run.done("build")
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "empty"])
+def test_a_step_is_not_done_when_its_weights_are_gone_or_empty(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    run = open_run(recipe(tmp_path))
+    finish(run, "build")
+    with run.step("train"):
+        run.adapter.mkdir()
+        for name in ("adapter_model.safetensors", "loss.png"):
+            (run.adapter / name).write_bytes(b"all of it")
+    (run.adapter / "loss.png").unlink()
+    assert run.done("train")
+    spoil(run.adapter / "adapter_model.safetensors")
+    assert not run.done("train")
+    with pytest.raises(TrainError, match=r"'train' is not there whole, or was made by another .*; type: finetune train"):
+        run.require("train", error=TrainError)
 
 
 def test_a_step_that_is_done_again_is_not_done_while_it_runs(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
         return "## Evaluation\n\nNot measured: no evaluation of this adapter lies in its run."
     rows = []
     for name, arms in sorted(evaluation["metrics"].items()):
-        shown = "" if arms["difference"]["low"] > 0 or arms["difference"]["high"] < 0 else " (no difference shown)"
+        shown = " (no difference shown)" if arms["verdict"] == "no difference shown" else ""
         rows.append((name, _estimate(arms["base"]), _estimate(arms["tuned"]), _estimate(arms["difference"]) + shown, arms["base"]["n"]))
     note = "Held-out files, base and tuned on the same items, 95 % intervals by a bootstrap over files."
     return f"## Evaluation\n\n{note}\n\n{_table(('metric', 'base', 'tuned', 'difference', 'n'), rows)}"

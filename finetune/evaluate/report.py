@@ -29,7 +29,7 @@ class Evaluation(Report):
 
 
 def verdict(comparison: Comparison) -> str:
-    """better, worse, or that no difference is shown: the interval of the difference holds zero."""
+    """better, worse, or that no difference is shown: its interval holds zero, or too few files were measured."""
     if not comparison.shown:
         return NOT_SHOWN
     return "better" if (comparison.difference.value > 0) == (comparison.better == "higher") else "worse"
@@ -71,4 +71,4 @@ def read_comparisons(metrics: Mapping[str, Any]) -> dict[str, Comparison]:
 
 def _read_comparison(values: Mapping[str, Any]) -> Comparison:
     base, tuned, difference = (Estimate(**values[part]) for part in ("base", "tuned", "difference"))
-    return Comparison(base=base, tuned=tuned, difference=difference, better=values["better"])
+    return Comparison(base=base, tuned=tuned, difference=difference, files=values["files"], better=values["better"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from finetune.evaluate.report import NOT_SHOWN, Evaluation, verdict
-from finetune.records import Comparison, Estimate
+from finetune.records import FEWEST_FOR_A_VERDICT, Comparison, Estimate
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -37,6 +37,10 @@ def _missing(evaluation: Evaluation) -> list[str]:
     fewer = [f"{count} {kind}" for kind, count in evaluation.holes.items() if count != asked]
     alone = [kind for kind, count in evaluation.holes.items() if count and kind not in evaluation.kinds]
     notes = [f"Of {asked} holes of each kind asked for, the held-out files have {', '.join(fewer)}."] if fewer else []
+    if evaluation.files < FEWEST_FOR_A_VERDICT:
+        notes.append(
+            f"{evaluation.files} files are too few to show a difference: fewer than {FEWEST_FOR_A_VERDICT} agree by chance too often."
+        )
     return notes + [f"The {kind} holes come from one file: no interval for them alone." for kind in alone]
 
 

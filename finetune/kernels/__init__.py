@@ -14,23 +14,23 @@ from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
-from finetune.kernels.attention import attention_within_samples
+from finetune.kernels.attention import Rehearsed, attention_within_samples
 from finetune.kernels.learnt_loss import learnt_loss
 from finetune.kernels.low_rank import low_rank_kernels
 
-__all__ = ["kernels"]
+__all__ = ["Rehearsed", "kernels"]
 
 
 @contextmanager
-def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, all_learnt: bool = False) -> Iterator[None]:
+def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, rehearsed: Rehearsed | None = None) -> Iterator[None]:
     """Within the block, forward and backward passes of a model with its adapter use the kernels; passes must be given labels and no mask.
 
-    `checkpointing`: blocks are computed again in the backward pass. `all_learnt`: every token counts as learnt and every row as one sample,
+    `checkpointing`: blocks are computed again in the backward pass. `rehearsed`: every token counts as learnt, and what attention holds is
     the most a pass can hold.
     """
     with ExitStack() as stack:
-        stack.enter_context(learnt_loss(model, all_learnt=all_learnt))
+        stack.enter_context(learnt_loss(model, all_learnt=rehearsed is not None))
         if cpu:
-            stack.enter_context(attention_within_samples(model, lone=all_learnt))
+            stack.enter_context(attention_within_samples(model, rehearsed=rehearsed))
             stack.enter_context(low_rank_kernels(model, checkpointing=checkpointing))
         yield

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,20 @@ from torch.nn.functional import scaled_dot_product_attention
 LIBRARY, OURS = "sdpa", "within_samples"
 
 
+class Rehearsed(NamedTuple):
+    """A pass of which only what it holds is asked: each row is one sample, and its part of the output is put together as of several.
+
+    `beyond_window`: rows are longer than the window, whatever the length of those that stand for them.
+    """
+
+    beyond_window: bool
+
+
 @contextmanager
-def attention_within_samples(model: nn.Module, *, lone: bool = False) -> Iterator[None]:
+def attention_within_samples(model: nn.Module, *, rehearsed: Rehearsed | None = None) -> Iterator[None]:
     """Within the block, attention is computed so where a model attends causally and nothing else; forward passes must be given no mask.
 
-    `lone`: every row is one sample whatever its positions say, the most that a pass can hold.
+    `rehearsed`: the most that a pass can hold, whatever the positions say.
     """
     from peft import PeftModel
     from transformers import AttentionInterface
@@ -40,7 +49,7 @@ def attention_within_samples(model: nn.Module, *, lone: bool = False) -> Iterato
     if not _is_plain(model, causal):
         yield
         return
-    samples = _Samples(lone=lone)
+    samples = _Samples(rehearsed)
     AttentionInterface.register(OURS, _attention)
     hook = causal.base_model.register_forward_pre_hook(samples.see, with_kwargs=True)  # some of peft's models go past the outer one's hooks
     layers = [module for module in causal.modules() if getattr(module, "is_causal", False)]
@@ -69,8 +78,8 @@ def _is_plain(model: Any, causal: Any) -> bool:
 class _Samples:
     """The lengths of the samples of a pass, in the order of its rows; None where every row is one sample."""
 
-    def __init__(self, *, lone: bool) -> None:
-        self.lone = lone
+    def __init__(self, rehearsed: Rehearsed | None) -> None:
+        self.rehearsed = rehearsed
         self.seen = False
         self.lengths: list[int] | None = None
 
@@ -78,7 +87,7 @@ class _Samples:
         """Read them from the positions that a model is called with, which start anew with each sample."""
         positions_BT = inputs.get("position_ids")
         self.seen, self.lengths = True, None
-        if positions_BT is not None and not self.lone:
+        if positions_BT is not None and self.rehearsed is None:
             steps_BT = torch.diff(positions_BT, dim=1, prepend=positions_BT[:, :1])
             starts_BT = steps_BT != 1
             starts = starts_BT.flatten().nonzero().flatten().tolist()
@@ -88,11 +97,13 @@ class _Samples:
 
 def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, *_: None, **options: Any) -> tuple[Tensor, None]:
     """The library's interface for attention: what comes out is BTHD."""
-    attend = partial(_attend, window=options.get("sliding_window"), dropout=options.get("dropout", 0.0), scaling=options.get("scaling"))
-    assert module.samples.seen
-    lengths = module.samples.lengths
+    samples: _Samples = module.samples
+    assert samples.seen
+    window, rehearsed, lengths = options.get("sliding_window"), samples.rehearsed, samples.lengths
+    attend = partial(_attend, rehearsed=rehearsed, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
     if lengths is None:
-        return attend(query_BHTD, key_BHTD, value_BHTD).transpose(1, 2).contiguous(), None
+        out_BTHD = attend(query_BHTD, key_BHTD, value_BHTD).transpose(1, 2)
+        return out_BTHD.contiguous() if rehearsed is None else torch.cat([out_BTHD]), None
     parts = [_by_sample(each, lengths) for each in (query_BHTD, key_BHTD, value_BHTD)]
     out_NHD = torch.cat([attend(*each).transpose(1, 2)[0] for each in zip(*parts, strict=True)])
     rows, heads, tokens = query_BHTD.shape[:3]
@@ -105,19 +116,18 @@ def _by_sample(states_BHTD: Tensor, lengths: list[int]) -> list[Tensor]:
     return [each.transpose(0, 1).unsqueeze(0) for each in rows_NHD.split(lengths)]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, window: int | None, dropout: float, scaling: float | None) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, rehearsed: Rehearsed | None, window: int | None, **options: Any) -> Tensor:
     """Causal attention within samples of one length; `window`: how many tokens back a token sees, itself included."""
     length = query.shape[2]
     seen_LL = None
-    if window is not None and length > window:
+    if window is not None and (length > window if rehearsed is None else rehearsed.beyond_window):
         seen_LL = torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
     return scaled_dot_product_attention(
         query,
         key,
         value,
         seen_LL,
-        dropout_p=dropout,
         is_causal=seen_LL is None,
-        scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
+        **options,
     )

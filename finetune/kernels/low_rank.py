@@ -172,4 +172,16 @@ def _gone(count: int, dropout: float, device: torch.device) -> Tensor:
     most = math.ceil(mean + _SURELY * math.sqrt(mean * (1 - dropout))) + _SURELY
     uniform = torch.rand(most, dtype=torch.float64, device=device)  # below 1
     distances = uniform.neg_().log1p_().div_(math.log1p(-dropout)).to(torch.int64)  # between them, not counting themselves
-    return distances.add_(1).cumsum(0).sub_(1).clamp_(max=count)
+    places: Tensor = _running_sum(distances.add_(1))
+    return places.sub_(1).clamp_(max=count)
+
+
+@torch.library.custom_op("finetune::running_sum", mutates_args=())
+def _running_sum(numbers: Tensor) -> Tensor:
+    """`cumsum`, which on fake tensors is worked out by a square of the numbers: of long rows, more than can be counted."""
+    return numbers.cumsum(0)
+
+
+@_running_sum.register_fake
+def _(numbers: Tensor) -> Tensor:
+    return torch.empty_like(numbers)

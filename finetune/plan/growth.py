@@ -105,12 +105,14 @@ class Growth:
             shallow = False
             self._rehearsals = [Rehearsal(base, recipe, device)]
         self._more = self.layers - SHALLOW[-1] if shallow else 0
+        self._window = base.sliding_window
         self._curves: dict[tuple[str, int], list[Curve]] = {}
 
     def at(self, rows: int, row_length: int) -> At:
-        """The step with B rows of T tokens, by its growth with T."""
+        """The step with B rows of T tokens, by its growth with T, which is another one beyond the model's window."""
         sizes = [(rows, times * UNIT) for times in (1, 2, 3)]
-        return self._read(("rows", rows), sizes, row_length, start=UNIT, step=UNIT)
+        beyond = self._window is not None and row_length > self._window
+        return self._read(("beyond" if beyond else "rows", rows), sizes, row_length, start=UNIT, step=UNIT, beyond_window=beyond)
 
     def at_rows(self, rows: int, row_length: int) -> At:
         """The same, by its growth with B; a single row may take other operators than several."""
@@ -122,10 +124,13 @@ class Growth:
         """The same, rehearsed at this very size."""
         return self._read((f"only {rows}", row_length), [(rows, row_length)], 0, start=0, step=1)
 
-    def _read(self, key: tuple[str, int], sizes: Sequence[tuple[int, int]], x: int, *, start: int, step: int) -> At:
+    def _read(
+        self, key: tuple[str, int], sizes: Sequence[tuple[int, int]], x: int, *, start: int, step: int, beyond_window: bool | None = None
+    ) -> At:
         if key not in self._curves:
             self._curves[key] = [
-                _curve([rehearsal.step(*size) for size in sizes], start=start, step=step) for rehearsal in self._rehearsals
+                _curve([rehearsal.step(*size, beyond_window=beyond_window) for size in sizes], start=start, step=step)
+                for rehearsal in self._rehearsals
             ]
         curves = self._curves[key]
         low, high = curves[0].highest(x), curves[-1].highest(x)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from finetune.base import BaseFolder
-from finetune.kernels import kernels
+from finetune.kernels import Rehearsed, kernels
 from finetune.methods import linear_layers
 from finetune.plan.bits import bnb
 from finetune.plan.counter import Counter, Part, Stage, Timeline
@@ -36,6 +36,7 @@ class Rehearsal:
         quiet_libraries()
         self.section, self.packing = recipe.train, recipe.data.packing
         self.device = device
+        self._window = base.sliding_window
         self.formats = formats(recipe.model, device)
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         with known_warnings_off():
@@ -45,7 +46,7 @@ class Rehearsal:
             Faker().model(self.model)
             prepare(self.model, self.section, gpu=device.gpu)
             # Quantised layers bring their biases into the number format of the first input, for good.
-            with torch.no_grad(), self._kernels():
+            with torch.no_grad(), self._kernels(beyond_window=False):
                 self._loss(_batch(1, FIRST, packing=self.packing))
             self._trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             self._optimizer = optimizer_for(self.model, self.section, gpu=device.gpu)
@@ -54,33 +55,39 @@ class Rehearsal:
             with self.counter:
                 take_optimizer_state(self._trained, self._optimizer, self.counter)
 
-    def step(self, rows: int, row_length: int) -> Timeline:
-        """What one optimizer step of B rows of T tokens holds, allocation by allocation."""
+    def step(self, rows: int, row_length: int, *, beyond_window: bool | None = None) -> Timeline:
+        """What one optimizer step of B rows of T tokens holds, allocation by allocation.
+
+        `beyond_window`: the rows stand for longer ones, which reach beyond the model's window or do not; None: as their own length says.
+        """
+        if beyond_window is None:
+            beyond_window = self._window is not None and row_length > self._window
         with self._within(), self.counter:
             if self.section.accumulation > 1:  # from the second pass on, gradients are there from the start
                 for weight in self._trained:
                     weight.grad = torch.zeros_like(weight)
                 self.counter.keep((weight.grad for weight in self._trained), Part.GRADIENTS)
             found = self.counter.timeline = Timeline()
-            self._pass(_batch(rows, row_length, packing=self.packing))
+            self._pass(_batch(rows, row_length, packing=self.packing), beyond_window=beyond_window)
             flops = self.counter.timeline.flops
             update(self._trained, self._optimizer, self.counter, limit=self.section.max_grad_norm)
         self.counter.timeline = Timeline()  # for whatever is counted until the next step
         found.flops = flops  # of one pass over B rows
         return found
 
-    def _pass(self, batch: dict[str, Tensor]) -> None:
+    def _pass(self, batch: dict[str, Tensor], *, beyond_window: bool) -> None:
         self.counter.part, self.counter.stage = Part.ACTIVATIONS, Stage.FORWARD
-        with self._kernels():
+        with self._kernels(beyond_window=beyond_window):
             loss = self._loss(batch)
             del batch
             self.counter.stage = Stage.BACKWARD  # what the loss allocates on its way back is the loss's
             loss.backward()
 
-    def _kernels(self) -> AbstractContextManager[None]:
+    def _kernels(self, *, beyond_window: bool) -> AbstractContextManager[None]:
         if spread():
             return nullcontext()
-        return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, all_learnt=True)
+        rehearsed = Rehearsed(beyond_window)
+        return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, rehearsed=rehearsed)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The model's own loss, computed as accelerate computes it: under autocast, the outputs then in float32."""

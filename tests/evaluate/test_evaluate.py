@@ -30,9 +30,9 @@ def rendered(evaluation: Evaluation, *, columns: int = 160) -> str:
     return captured.get()
 
 
-def comparison(low: float, high: float, better: str = "higher") -> Comparison:
+def comparison(low: float, high: float, better: str = "higher", *, files: int = 6) -> Comparison:
     middle = Estimate((low + high) / 2, low, high, 5)
-    return Comparison(Estimate(0.1, 0.0, 0.2, 5), Estimate(0.4, 0.3, 0.5, 5), middle, better)  # type: ignore[arg-type]
+    return Comparison(Estimate(0.1, 0.0, 0.2, 5), Estimate(0.4, 0.3, 0.5, 5), middle, files, better)  # type: ignore[arg-type]
 
 
 def test_the_report_holds_every_metric_with_intervals_and_counts(trained_run: Any) -> None:
@@ -145,6 +145,7 @@ def test_a_model_without_fim_is_asked_to_the_right_and_the_report_says_so(traine
         (comparison(-0.2, -0.1, "lower"), "better"),
         (comparison(0.1, 0.2, "lower"), "worse"),
         (comparison(0.0, 0.2), "no difference shown"),
+        (comparison(0.1, 0.2, files=5), "no difference shown"),
     ],
 )
 def test_the_verdict_minds_which_way_is_better_and_whether_the_interval_holds_zero(found: Comparison, expected: str) -> None:
@@ -183,8 +184,8 @@ def test_the_table_says_in_words_what_is_shown_and_what_is_missing(tmp_path: Pat
 
 def test_a_terminal_of_80_columns_shows_every_name_and_number_whole() -> None:
     """The widest numbers there are, and a metric that not every hole has a score for."""
-    wide = Comparison(Estimate(10.125, 9.125, 11.25, 150), Estimate(8.5, 7.5, 9.5, 150), Estimate(-1.625, -2.5, -0.5, 150), "lower")
-    unclear = Comparison(Estimate(0.5, 0.25, 0.75, 147), Estimate(0.5, 0.25, 0.75, 147), Estimate(0.0, -0.125, 0.125, 147))
+    wide = Comparison(Estimate(10.125, 9.125, 11.25, 150), Estimate(8.5, 7.5, 9.5, 150), Estimate(-1.625, -2.5, -0.5, 150), 9, "lower")
+    unclear = Comparison(Estimate(0.5, 0.25, 0.75, 147), Estimate(0.5, 0.25, 0.75, 147), Estimate(0.0, -0.125, 0.125, 147), 9)
     metrics = {name: wide if name == "bits_per_byte" else unclear for name in METRICS}
     evaluation = Evaluation(metrics=metrics, kinds={"arguments": metrics}, holes={"arguments": 150}, files=3)
     text = rendered(evaluation, columns=80)

@@ -24,7 +24,7 @@ from finetune.sweep.words import cells, heads
 def row(name: str, trainable: int, change: float, *, half: float = 0.1, better: Literal["higher", "lower"] = "lower") -> SweepRow:
     base = Estimate(2.0, 1.9, 2.1, 50)
     tuned = Estimate(2.0 + change, 1.9 + change, 2.1 + change, 50)
-    found = Comparison(base, tuned, Estimate(change, change - half, change + half, 50), better)
+    found = Comparison(base, tuned, Estimate(change, change - half, change + half, 50), 9, better)
     return SweepRow(name, {}, trainable=trainable, total=1000, valid_loss=1.0, seconds=1.0, metrics={"score": found})
 
 
