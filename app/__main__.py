@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from app.gradio_import import import_gradio
 from app.record import Question
 from finetune.base import BaseFolder, read_base
-from finetune.errors import EvaluateError, FinetuneError, ModelError
+from finetune.errors import DataError, EvaluateError, FinetuneError, ModelError
 from finetune.files import disk_fault, of_user
 from finetune.quiet import import_models
 from finetune.records import Completer
@@ -81,10 +82,11 @@ def _base(run: Run) -> BaseFolder:
     try:
         return read_base(section)
     except ModelError as error:
-        if of_user(section.path).exists():
+        folder = of_user(section.path)
+        if folder.exists() or not folder.is_absolute():
             raise
         raise ModelError(
-            f"{run.folder}: {error}; where the folder was moved, leave the recipe as it is and link: ln -s NEW {section.path}"
+            f"{run.folder}: {error}; where the folder was moved, leave the recipe as it is and link: ln -s NEW {shlex.quote(str(folder))}"
         ) from error
 
 
@@ -104,7 +106,7 @@ def _holes(run: Run, base: BaseFolder) -> list[Question]:
 
     try:
         return questions(run, base)
-    except EvaluateError as error:
+    except (EvaluateError, DataError) as error:
         _say(f"no held-out examples: {error}")
         return []
 

@@ -124,7 +124,10 @@ def weight_files(folder: Path) -> list[Path]:
 def _weight_names(folder: Path) -> list[str]:
     if (folder / "model.safetensors").is_file() or not (folder / INDEX).is_file():
         return ["model.safetensors"]
-    return sorted({*_json(folder, INDEX)["weight_map"].values()})
+    index = _json(folder, INDEX).get("weight_map")
+    if not isinstance(index, dict) or not index:
+        raise ModelError(f"{folder / INDEX}: says no 'weight_map'; copy the file again")
+    return sorted({*map(str, index.values())})
 
 
 def require_weights(folder: Path) -> None:
@@ -162,7 +165,10 @@ def _check_whole(path: Path) -> None:
             head = None
     if not isinstance(head, dict):
         raise ModelError(f"{path}: no safetensors file; copy the file again")
-    end = 8 + length + max((entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"), default=0)
+    try:
+        end = 8 + length + max((entry["data_offsets"][1] for name, entry in head.items() if name != "__metadata__"), default=0)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ModelError(f"{path}: no safetensors file; copy the file again") from error
     if end != size:
         raise ModelError(f"{path}: {size:,} bytes of {end:,}; copy the file again")
 

@@ -121,7 +121,7 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
     for index, miner in enumerate(recipe.data.miners):
         if isinstance(miner, Fim) and miner.rate > 0 and base.family.fim is None:
             yield (
-                f"data.miners.{index}.rate: found {miner.rate}, but {base.name} has no fill-in-the-middle tokens; "
+                f"data.miners.{index}.rate: found {miner.rate}, but {base.name} has no fill-in-the-middle tokens that are known here; "
                 f"write model.add_fim_tokens=true to add them and train their embeddings, data.miners.{index}={{kind: fim, rate: 0}} for "
                 "plain text, or choose a base model with them"
             )

@@ -87,10 +87,7 @@ def _git() -> Iterator[Check]:
     if shutil.which("git") is None:
         yield Check("git", "missing", "no git on the path", "install git: `finetune build` reads repositories with it")
         return
-    try:
-        done = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False)
-    except OSError as error:
-        done = subprocess.CompletedProcess(["git"], 1, "", str(error))
+    done = _run(["git", "--version"])
     version = done.stdout.strip()
     if done.returncode:
         found = _short(done.stderr or done.stdout) or f"it ended with {done.returncode}"
@@ -235,11 +232,19 @@ def _chromium() -> Iterator[Check]:
     if path is None:
         yield Check("chromium", "limited", "none on the path", f"apt install chromium; {_TESTS_ALONE}")
         return
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    done = _run([path, "--version"])
     if done.returncode:
         yield Check("chromium", "limited", _short(done.stderr), f"apt install --reinstall chromium; {_TESTS_ALONE}")
     else:
         yield Check("chromium", "works", done.stdout.strip())
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """A program's end; one that the system can not even start has failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def _short(said: object) -> str:
@@ -251,8 +256,7 @@ def _sandbox() -> Iterator[Check]:
         cure = "install bubblewrap (apt install bubblewrap); only tests that run a model's code need it"
         yield Check("bubblewrap", "limited", "no bwrap on the path", cure)
         return
-    command = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _run(["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"])
     if done.returncode:
         cure = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1); only tests that run a model's code need it"
         yield Check("bubblewrap", "limited", _short(done.stderr), cure)

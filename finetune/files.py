@@ -130,7 +130,8 @@ def object_in(text: str | bytes, *needs: str, where: str, error: type[FinetuneEr
     try:
         content: object = json.loads(text)
     except json.JSONDecodeError as fault:
-        raise error(f"{where}: no valid JSON ({fault.msg}, line {fault.lineno}); {cure}") from fault
+        line = f", line {fault.lineno}" if "\n" in fault.doc else ""
+        raise error(f"{where}: no valid JSON ({fault.msg}{line}); {cure}") from fault
     except UnicodeDecodeError as fault:
         raise error(f"{where}: no text; {cure}") from fault
     if not isinstance(content, dict):

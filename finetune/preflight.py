@@ -5,6 +5,7 @@ Each guards against a fault that trains without an error and costs the whole run
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ def _isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | No
     from finetune.kernels.attention import attention_within_samples
 
     with attention_within_samples(model):
-        return max(found, isolation(model, samples, autocast=autocast))
+        ours = isolation(model, samples, autocast=autocast)
+    return ours if math.isnan(ours) else max(ours, found)  # which keeps a NaN, too: `max` gives the first of what it can not compare
 
 
 def isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | None) -> float:

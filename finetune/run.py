@@ -148,7 +148,9 @@ class Run:
 
     def _files(self, step: str) -> list[str]:
         """The files of weights or rows in the result of `step`, by path in the run."""
-        found = (path for path in (self.folder / _RESULTS[step]).rglob("*") if path.suffix in _HEAVY and path.stat().st_size)
+        found = (
+            path for path in (self.folder / _RESULTS[step]).rglob("*") if path.suffix in _HEAVY and path.is_file() and path.stat().st_size
+        )
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
     def _unmark(self, step: str) -> None:

@@ -110,6 +110,11 @@ def spoilt(folder: Path, how: str) -> None:
             weights.rename(folder / "pytorch_model.bin")
         case "a GGUF file":
             weights.rename(folder / "model-q4_k_m.gguf")
+        case "an index without a map":
+            weights.rename(folder / "model-00001-of-00002.safetensors")
+            (folder / "model.safetensors.index.json").write_text('{"metadata": {}}')
+        case "a head without places":
+            weights.write_bytes((23).to_bytes(8, "little") + b'{"a": {"dtype": "F32"}}')
         case "weights of another layout":
             weights.rename(folder / "consolidated.safetensors")
 
@@ -122,6 +127,8 @@ def spoilt(folder: Path, how: str) -> None:
         ("half a file", r"model.safetensors: [\d,]+ bytes of [\d,]+; copy the file again"),
         ("a pickle", "its weights are in pytorch_model.bin; write them as safetensors once: "),
         ("a GGUF file", "its weights are in model-q4_k_m.gguf, .*; write model.path of the model it was made from"),
+        ("an index without a map", "model.safetensors.index.json: says no 'weight_map'; copy the file again"),
+        ("a head without places", "model.safetensors: no safetensors file; copy the file again"),
         ("weights of another layout", "no model.safetensors and no model.safetensors.index.json"),
     ],
 )

@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from finetune.doctor import _git, _room, _sandbox, _tried, doctor, git_version, table
+from finetune.doctor import Check, _chromium, _git, _room, _sandbox, _tried, doctor, git_version, table
 
 
 def test_the_doctor_looks_at_everything_and_says_what_to_do() -> None:
@@ -63,6 +64,16 @@ def test_a_git_that_does_not_run_is_named_with_what_it_said(
     monkeypatch.setenv("PATH", str(tmp_path))
     (git,) = _tried("git", _git)
     assert git.standing == "missing" and found in git.found and f"{tmp_path / 'git'} does not run" in git.cure
+
+
+@pytest.mark.parametrize(("name", "look"), [("bwrap", _sandbox), ("chromium", _chromium)])
+def test_a_program_for_tests_that_does_not_run_is_limited_and_no_librarys_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, look: Callable[[], Iterator[Check]]
+) -> None:
+    put_script(tmp_path, name, "\x7fELF")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = _tried(name, look)
+    assert found.standing == "limited" and "Exec format error" in found.found and "pip" not in found.cure
 
 
 def test_a_torch_without_its_cuda_is_a_line_and_not_the_end(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from finetune.base import BaseFolder
 from finetune.cards.terms import OPENRAIL, from_hub, public_name
 from finetune.exporters import MergeReport
 from finetune.recipe import Recipe
+from finetune.records import FEWEST_FOR_A_VERDICT
 
 _LIBRARY = {"merged": "transformers", "adapter": "peft", "gguf": "llama.cpp", "gguf_lora": "llama.cpp"}
 
@@ -115,7 +116,8 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     for name, arms in sorted(evaluation["metrics"].items()):
         shown = " (no difference shown)" if arms["verdict"] == "no difference shown" else ""
         rows.append((name, _estimate(arms["base"]), _estimate(arms["tuned"]), _estimate(arms["difference"]) + shown, arms["base"]["n"]))
-    note = "Held-out files, base and tuned on the same items, 95 % intervals by a bootstrap over files."
+    note = "Held-out files, base and tuned on the same items, 95 % intervals by a bootstrap over files. Fewer than "
+    note += f"{FEWEST_FOR_A_VERDICT} files show no difference: they agree by chance too often."
     return f"## Evaluation\n\n{note}\n\n{_table(('metric', 'base', 'tuned', 'difference', 'n'), rows)}"
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 OPERATORS = {"AND", "OR", "WITH"}
 CHOICE = re.compile(r"(?<=[\w.+])/(?=\w)")  # Cargo's old way to write OR
+NAME = re.compile(r"[A-Za-z][\w.+-]*")
 REFERENCES = ("licenseref-", "documentref-")
 
 
@@ -21,6 +22,9 @@ def expression_in(words: str) -> str:
     """
     kept: list[str] = []
     line = CHOICE.sub(" / ", words).replace("(", " ( ").replace(")", " ) ").split()
+    first = next((word for word in line if word != "("), "")
+    if not _is_known(first):  # a line that speaks of the tag, or a name of one's own, which stands alone
+        return first if line == [first] and NAME.fullmatch(first) else ""
     for word, after in zip(line, [*line[1:], ""], strict=True):
         operator = _operator(word, after)
         if kept and kept[-1] not in {*OPERATORS, "("} and operator is None and word != ")":

@@ -8,15 +8,13 @@ from finetune.base import read_base
 from finetune.errors import EvaluateError
 from finetune.evaluate.measure import Item, ask, require_files, summarise
 from finetune.evaluate.plot import figure
-from finetune.evaluate.report import Evaluation, read_report, to_json
+from finetune.evaluate.report import FORMAT, Evaluation, read_report, to_json
 from finetune.files import json_text, write_together
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
 from finetune.lock import hold
 from finetune.model import Load, load_model
 from finetune.recipe import Recipe
 from finetune.run import Run, open_run, run_to_change
-
-FORMAT = 1  # raised when the same adapter and recipe would give another report
 
 
 def evaluate(recipe: Recipe, *, load: Load = load_model) -> Evaluation:

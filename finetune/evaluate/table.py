@@ -37,7 +37,8 @@ def _missing(evaluation: Evaluation) -> list[str]:
     fewer = [f"{count} {kind}" for kind, count in evaluation.holes.items() if count != asked]
     alone = [kind for kind, count in evaluation.holes.items() if count and kind not in evaluation.kinds]
     notes = [f"Of {asked} holes of each kind asked for, the held-out files have {', '.join(fewer)}."] if fewer else []
-    if evaluation.files < FEWEST_FOR_A_VERDICT:
+    measured = [comparison for metrics in (evaluation.metrics, *evaluation.kinds.values()) for comparison in metrics.values()]
+    if any(comparison.files < FEWEST_FOR_A_VERDICT for comparison in measured):
         notes.append(
             f"{evaluation.files} files are too few to show a difference: fewer than {FEWEST_FOR_A_VERDICT} agree by chance too often."
         )

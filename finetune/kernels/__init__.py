@@ -25,8 +25,8 @@ __all__ = ["Rehearsed", "kernels"]
 def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, rehearsed: Rehearsed | None = None) -> Iterator[None]:
     """Within the block, forward and backward passes of a model with its adapter use the kernels; passes must be given labels and no mask.
 
-    `checkpointing`: blocks are computed again in the backward pass. `rehearsed`: every token counts as learnt, and what attention holds is
-    the most a pass can hold.
+    `checkpointing`: blocks are computed again in the backward pass. `rehearsed`: every token counts as learnt
+    and every row as one sample.
     """
     with ExitStack() as stack:
         stack.enter_context(learnt_loss(model, all_learnt=rehearsed is not None))

@@ -1,4 +1,4 @@
-"""Attention within samples: of a packed row no product of two samples is computed, and no mask of T x T is built.
+"""Attention within samples: of a packed row no product of two samples is computed, and no mask is built of samples within the window.
 
 The library gives attention one mask for all rows, and attention computes each row's whole square:
 
@@ -28,7 +28,7 @@ LIBRARY, OURS = "sdpa", "within_samples"
 
 
 class Rehearsed(NamedTuple):
-    """A pass of which only what it holds is asked: each row is one sample, and its part of the output is put together as of several.
+    """A pass of which only what it holds is asked: each row is one sample, and the output is put together as that of several is.
 
     `beyond_window`: rows are longer than the window, whatever the length of those that stand for them.
     """
@@ -40,7 +40,7 @@ class Rehearsed(NamedTuple):
 def attention_within_samples(model: nn.Module, *, rehearsed: Rehearsed | None = None) -> Iterator[None]:
     """Within the block, attention is computed so where a model attends causally and nothing else; forward passes must be given no mask.
 
-    `rehearsed`: the most that a pass can hold, whatever the positions say.
+    `rehearsed`: every row is one sample, whatever the positions say.
     """
     from peft import PeftModel
     from transformers import AttentionInterface
@@ -82,11 +82,13 @@ class _Samples:
         self.rehearsed = rehearsed
         self.seen = False
         self.lengths: list[int] | None = None
+        self._masks: dict[tuple[int, int], Tensor] = {}
 
     def see(self, _: nn.Module, __: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
         """Read them from the positions that a model is called with, which start anew with each sample."""
         positions_BT = inputs.get("position_ids")
         self.seen, self.lengths = True, None
+        self._masks.clear()
         if positions_BT is not None and self.rehearsed is None:
             steps_BT = torch.diff(positions_BT, dim=1, prepend=positions_BT[:, :1])
             starts_BT = steps_BT != 1
@@ -94,16 +96,25 @@ class _Samples:
             ends = [*starts[1:], positions_BT.numel()]
             self.lengths = [end - start for start, end in zip(starts, ends, strict=True)] if len(starts) > len(positions_BT) else None
 
+    def window_mask(self, length: int, window: int, device: torch.device) -> Tensor | None:
+        """What each token of a sample sees, LL; None where the sample lies within the window. Made once a pass, for all layers."""
+        if not (length > window if self.rehearsed is None else self.rehearsed.beyond_window):
+            return None
+        if (length, window) not in self._masks:
+            every = torch.ones(length, length, dtype=torch.bool, device=device)
+            self._masks[length, window] = every.tril_().triu_(1 - window)
+        return self._masks[length, window]
+
 
 def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, *_: None, **options: Any) -> tuple[Tensor, None]:
     """The library's interface for attention: what comes out is BTHD."""
     samples: _Samples = module.samples
     assert samples.seen
-    window, rehearsed, lengths = options.get("sliding_window"), samples.rehearsed, samples.lengths
-    attend = partial(_attend, rehearsed=rehearsed, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
+    window, lengths = options.get("sliding_window"), samples.lengths
+    attend = partial(_attend, samples=samples, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
     if lengths is None:
         out_BTHD = attend(query_BHTD, key_BHTD, value_BHTD).transpose(1, 2)
-        return out_BTHD.contiguous() if rehearsed is None else torch.cat([out_BTHD]), None
+        return out_BTHD.contiguous() if samples.rehearsed is None else torch.cat([out_BTHD]), None
     parts = [_by_sample(each, lengths) for each in (query_BHTD, key_BHTD, value_BHTD)]
     out_NHD = torch.cat([attend(*each).transpose(1, 2)[0] for each in zip(*parts, strict=True)])
     rows, heads, tokens = query_BHTD.shape[:3]
@@ -116,12 +127,9 @@ def _by_sample(states_BHTD: Tensor, lengths: list[int]) -> list[Tensor]:
     return [each.transpose(0, 1).unsqueeze(0) for each in rows_NHD.split(lengths)]
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, rehearsed: Rehearsed | None, window: int | None, **options: Any) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, *, samples: _Samples, window: int | None, **options: Any) -> Tensor:
     """Causal attention within samples of one length; `window`: how many tokens back a token sees, itself included."""
-    length = query.shape[2]
-    seen_LL = None
-    if window is not None and (length > window if rehearsed is None else rehearsed.beyond_window):
-        seen_LL = torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
+    seen_LL = None if window is None else samples.window_mask(query.shape[2], window, query.device)
     return scaled_dot_product_attention(
         query,
         key,

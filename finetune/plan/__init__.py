@@ -76,7 +76,7 @@ def planned(recipe: Recipe, device: Device) -> At:
 
 
 def require_fit(base: BaseFolder, recipe: Recipe) -> None:
-    """Raises TrainError, before anything is loaded, when this machine's device can not hold the training however empty it is.
+    """Raises TrainError, before anything is loaded, when this machine's device can not hold the training though it were empty.
 
     Of a model that a launcher spreads over processes the need of one is not known, and nothing is refused.
     """
@@ -95,7 +95,7 @@ def require_fit(base: BaseFolder, recipe: Recipe) -> None:
     cure = (
         "no settings of this model fit here; write model.path of a smaller one" if found is None else f"write {' '.join(found.overrides)}"
     )
-    alone = "" if device.gpu else "; torch finds no GPU here, `finetune doctor` says why"
+    alone = ", a little of it kept free" if device.gpu else "; torch finds no GPU here, `finetune doctor` says why"
     raise TrainError(
         f"{base.name}: this training needs about {size / GIB:.1f} GiB and {device.name} can not hold it{alone}; {cure}, "
         "look at `finetune plan`, or write train.fit=ignore to try all the same"

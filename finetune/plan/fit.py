@@ -42,12 +42,12 @@ def fit(growth: Growth, recipe: Recipe, card: Device, *, longest: int) -> Fit:
     return Fit(card.size, units * UNIT if units else None, most or None)
 
 
-def _largest(most: int, fits: Callable[[int], bool]) -> int:
+def _largest(most: int, holds: Callable[[int], bool]) -> int:
     """The largest number up to `most` that fits, 0 for none; what is smaller than one that fits, fits."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
     return low
 
 

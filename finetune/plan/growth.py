@@ -1,8 +1,9 @@
-"""How a step's memory grows with rows, tokens and blocks: a few rehearsals, carried on exactly.
+"""How a step's memory grows with rows, tokens and blocks: a few rehearsals, carried on.
 
 Every allocation of a step is the same operator at any size, and its size a polynomial: at most quadratic in the tokens T of a row, linear
 in the rows B of a pass. Three lengths, or two numbers of rows, fix it for each allocation by itself. In the number of blocks each
-stage's highest point is linear (Stage says why there are four), so that two depths are enough. What is not so is rehearsed with all
+stage's highest point is linear (Stage says why there are four), so that two depths are enough. (The places that a dropout of LoRA's on a
+CPU takes away are no polynomial: off by less than one in a thousand.) What is not so is rehearsed with all
 its blocks: a model whose blocks differ, or a method that treats them differently.
 """
 

@@ -57,7 +57,8 @@ def measured_rate(run: Run) -> float | None:
         path = folder / LOG
         if path.exists():
             *texts, _ = path.read_bytes().split(b"\n")
-            lines = [object_in(text, where=str(path), error=TrainError, cure=_WRONG_LINE) for text in texts]
+            numbered = enumerate(texts, start=1)
+            lines = [object_in(text, where=f"{path}, line {number}", error=TrainError, cure=_WRONG_LINE) for number, text in numbered]
             rates: list[float] = [line["tokens_per_s"] for line in lines if line.get("tokens_per_s")]
             if rates:
                 return statistics.median(rates)

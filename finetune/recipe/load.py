@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def _fault(loc: Key, kind: str, message: str, values: Any, places: Mapping[Key, 
     found = _value(values, loc)
     cure = _CURES.get(kind) or message.removeprefix("Input should be ").removeprefix("Value error, ")
     if kind == "tuple_type":
-        cure = f"a list, for example [{found if isinstance(found, str | int | float) else ''}]"
+        example = yaml.safe_dump([found] if isinstance(found, str | int | float) else [], default_flow_style=True, width=math.inf).strip()
+        cure = f"a list, for example {example}"
     if kind == "plugin":
         return f"{place}: {dotted(loc)}: {cure}"
     return f"{place}: {dotted(loc)}: found {found!r}; write {cure}"

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 Key = tuple[str | int, ...]
-_SIGNS = "quote what begins with one of * & ! @ % `"
+_SIGNS = "quote what begins with one of * & ! @ % ` ="
 _CURES = (
     ("\\t", "indent with spaces"),
     ("an alias", _SIGNS),
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:  # 2026-02-30 looks like a day
+        except (ValueError, IndexError) as error:  # 2026-02-30 looks like a day
             raise YamlFault(f"{node.value}: {error}; put it right, or quote it where it is a text", _line(node)) from error
 
 

@@ -43,8 +43,9 @@ def exports_of(run: Run, name: str = "") -> list[Exported]:
     with (run.adapter / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     found, stale = [], []
-    for path in sorted(run.export.glob(f"*/{REPORT}")):
-        if path.parent.name.startswith("."):
+    there = [path for path in sorted(run.export.glob(f"*/{REPORT}")) if not path.parent.name.startswith(".")]
+    for path in there:
+        if name not in {"", path.parent.name}:
             continue
         report = read_object(path, "adapter_digest", "form", error=ExportError, cure=f"remove {path.parent} and type finetune export again")
         if report["adapter_digest"] != digest:
@@ -57,6 +58,6 @@ def exports_of(run: Run, name: str = "") -> list[Exported]:
     if name in stale:
         raise ExportError(f"{run.export / name}: made from an adapter that was trained anew since; type: finetune export {run.folder}")
     if name not in {one.folder.name for one in found}:
-        names = ", ".join(one.folder.name for one in found) or "none"
+        names = ", ".join(path.parent.name for path in there) or "none"
         raise ExportError(f"--export {name}: {run.export} holds {names}; type: finetune export {run.folder} export={form_to_serve(run)}")
     return [one for one in found if one.folder.name == name]

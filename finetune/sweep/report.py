@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.errors import EvaluateError
 from finetune.evaluate.report import read_comparisons
+from finetune.files import read_object
 from finetune.records import Comparison
 from finetune.sweep.ranks import RankCorrelation, spearman
 
@@ -131,9 +132,13 @@ def to_json(result: SweepResult) -> dict[str, Any]:
 
 
 def read_result(folder: Path) -> SweepResult:
-    """The sweep that lies in `folder`."""
-    values = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    rows = [row_of(row) for row in values["runs"]]
+    """The sweep that lies in `folder`. Raises EvaluateError when it can not be read."""
+    path, cure = folder / "sweep.json", "type finetune sweep again"
+    values = read_object(path, "runs", "metric", error=EvaluateError, cure=cure)
+    try:
+        rows = [row_of(row) for row in values["runs"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EvaluateError(f"{path}: the sweep of another version ({error}); {cure}") from error
     return SweepResult(folder, values["metric"], rows, by_loss=values.get("by_loss", False), waiting=tuple(values.get("waiting", ())))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.records import Estimate
+from finetune.records import FEWEST_FOR_A_VERDICT, Estimate
 from finetune.sweep.ranks import LEVEL
 from finetune.sweep.report import SweepResult, SweepRow
 
@@ -87,6 +87,8 @@ def _advice(result: SweepResult) -> str:
     if len(scored) < 2:
         return "One run alone is ranked against nothing."
     (first, best), (second, next_) = scored[:2]
+    if (files := min(best.files, next_.files)) < FEWEST_FOR_A_VERDICT:
+        return f"{files} held-out files are too few to show which run is better; hold out more (data.valid_share, more repositories)."
     if best.difference.low <= next_.difference.high and next_.difference.low <= best.difference.high:
         return (
             f"The intervals of {first.name} and {second.name} overlap: this does not show which is better. "

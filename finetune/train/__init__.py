@@ -62,7 +62,6 @@ def train(recipe: Recipe, *, load: Load = load_model, heard: Heard | None = None
     stop = Stop(f"finetune train {run.folder}")
     with stop.listening():
         result = _trained(run, base, stop, load=load, heard=heard)
-    _clear(run)
     if stop.received is not None:
         raise stop.error("as it ended; its adapter is whole")
     return result
@@ -71,8 +70,10 @@ def train(recipe: Recipe, *, load: Load = load_model, heard: Heard | None = None
 def _trained(run: Run, base: BaseFolder, stop: Stop, *, load: Load, heard: Heard | None) -> TrainResult:
     from finetune.train.steps import go
 
-    last = claim(run, processes=_processes())
     with _held(run):
+        if is_main_process() and run.done("train"):
+            raise TrainError(f"{run.folder}: another training of this run has ended meanwhile; type the same again to see it")
+        last = claim(run, processes=_processes())
         rows = _rows(run)
         model = _model(run.recipe, base, load)
         checks = check_training(run, base, model, rows.train)
@@ -83,6 +84,7 @@ def _trained(run: Run, base: BaseFolder, stop: Stop, *, load: Load, heard: Heard
             notes |= {"on_cpu_instead": on_cpu_instead(run.recipe)}
             if is_main_process():
                 _write(run, done.lines, lambda folder: save_adapter(model, folder, base, gathered=done.gathered))
+        _clear(run)
     return result
 
 
@@ -100,7 +102,8 @@ def on_cpu_instead(recipe: Recipe) -> list[str]:
     if not on_cpu():
         return []
     launched = _processes() > 1 and os.environ.get("ACCELERATE_USE_CPU") != "true"
-    return [f"the launcher's {_processes()} processes share this CPU"] * launched + otherwise_on_cpu(recipe)
+    together = [f"the launcher's {_processes()} processes share this CPU"] if launched else []
+    return together + otherwise_on_cpu(recipe)
 
 
 def _tell(changed: Sequence[str]) -> None:

@@ -375,3 +375,14 @@ def test_ids_of_a_vocabulary_beyond_two_bytes_are_stored_whole(
     ids, shifted = (each["input_ids"][:] for each in rows)
     assert [[token - far for token in row] for row in shifted] == ids
     assert rows[0]["learnt"][:] == rows[1]["learnt"][:]
+
+
+def test_held_out_files_that_are_gone_are_made_again_and_the_training_stays(recipe_of: MakeRecipe, project: Path) -> None:
+    recipe = recipe_of(project)
+    build(recipe)
+    run = open_run(recipe)
+    path, result = run.data / "heldout.jsonl", run.mark("build")["result"]
+    before = path.read_bytes()
+    path.unlink()
+    build(recipe)
+    assert (path.read_bytes(), run.mark("build")["result"]) == (before, result)

@@ -66,6 +66,12 @@ def test_a_change_falls_under_the_licences_of_both_its_versions(make_repository)
     assert {change.origin.path: change.origin.license for change in found} == {"a.py": "GPL-2.0-only AND MIT", "b.py": "MIT"}
 
 
+def test_a_change_of_which_one_version_has_no_licence_has_none(make_repository):
+    folder = make_repository([("Start", {"a.py": "a = 1\n"}), ("Free a", {"a.py": "# SPDX-License-Identifier: MIT\na = 1\n"})])
+    found, _ = changes_of(folder)
+    assert [change.origin.license for change in found] == [None]
+
+
 def test_modes_links_and_types_are_no_changes_of_text(make_repository):
     folder = make_repository([("Start", {"a.py": "x = 1\n", "b.py": "y = 1\n"})])
     (folder / "link.py").symlink_to("a.py")

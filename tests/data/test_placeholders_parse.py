@@ -46,6 +46,9 @@ SHELL = {
         "cat <<-'ONE' <<TWO\n\tdon't <EMAIL>\n\tONE\n<EMAIL>\nTWO\nmail '<EMAIL>'\n"
     ),
     f"if [ $# = 1 ]; then mail it\\'s {MAIL}; fi\n": "if [ $# = 1 ]; then mail it\\'s '<EMAIL>'; fi\n",
+    f"[ ${{#1}} -gt 0 ] && mail {MAIL}\n": "[ ${#1} -gt 0 ] && mail '<EMAIL>'\n",
+    f"x=${{y}}#z; mail {MAIL}\n": "x=${y}#z; mail '<EMAIL>'\n",
+    f"n=$((1 << k)); mail {MAIL}\nk\n": "n=$((1 << k)); mail '<EMAIL>'\nk\n",
     f'X="a \\" b" mail {MAIL}\n': 'X="a \\" b" mail \'<EMAIL>\'\n',
     "curl https://bob:tr0ub4dor@db.corp.io/x\n": "curl https://bob:'<PASSWORD>'@db.corp.io/x\n",
 }
@@ -119,7 +122,25 @@ def test_both_versions_of_a_change_are_written_in_its_language_and_the_message_i
 
 
 pieces = st.sampled_from(
-    ["a", " ", "\n", "'x y'", '"x \' y"', "\\'", '\\"', "# it's\n", "V=", "; ", "$#", "cat <<E\nit's\nE\n", "<<<'w' ", "$'\\'' "]
+    [
+        "a",
+        " ",
+        "\n",
+        "'x y'",
+        '"x \' y"',
+        "\\'",
+        '\\"',
+        "# it's\n",
+        "V=",
+        "; ",
+        "$#",
+        "cat <<E\nit's\nE\n",
+        "<<<'w' ",
+        "$'\\'' ",
+        "${#a} ",
+        "${a}#b",
+        "$((1<<a)) ",
+    ]
 )
 
 

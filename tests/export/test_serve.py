@@ -234,6 +234,9 @@ def test_an_export_of_an_earlier_adapter_is_not_served(deployed_run: Run, tmp_pa
     try:
         (stale / "merge_report.json").write_text(json.dumps(report | {"adapter_digest": "0"}))
         assert [one.folder.name for one in exports_of(deployed_run)] == ["gguf-lora-f32"]
+        (stale / "merge_report.json").write_text("{")
+        assert [one.folder.name for one in exports_of(deployed_run, "gguf-lora-f32")] == ["gguf-lora-f32"]
+        (stale / "merge_report.json").write_text(json.dumps(report | {"adapter_digest": "0"}))
         with pytest.raises(FinetuneError, match="trained anew since; type: finetune export"):
             exports_of(deployed_run, "stale")
     finally:

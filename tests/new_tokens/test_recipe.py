@@ -64,7 +64,9 @@ def test_ids_with_gaps_are_refused() -> None:
 
 
 def test_without_the_key_a_hole_is_refused_and_the_key_is_named(tied: Path, recipe_on: Callable[..., Recipe]) -> None:
-    with pytest.raises(RecipeError, match="has no fill-in-the-middle tokens; write model.add_fim_tokens=true to add them"):
+    with pytest.raises(
+        RecipeError, match="has no fill-in-the-middle tokens that are known here; write model.add_fim_tokens=true to add them"
+    ):
         require_sound(recipe_on(tied, "model.add_fim_tokens=false"))
     recipe = require_sound(recipe_on(tied))
     assert "261 tokens, 4 of them added: <fim_prefix> <fim_middle> <fim_suffix> <fim_pad>" in summary(recipe)

@@ -17,6 +17,7 @@ NO_VALUE = {
     "a control character": ("name: a\x07", "r.yaml:1: the character U\\+0007 can not stand in YAML"),
     "brackets without end": ("x: " + "[" * 3000, "r.yaml:1: nested more deeply"),
     "a pattern without quotes": ("data: {include: [*.py]}", "quote what begins with one of"),
+    "nothing for a number": ("seed: !!int ''", "r.yaml:1: "),
     "a tab": ("data:\n\tinclude: []", "r.yaml:2: no valid YAML: .*indent with spaces"),
 }
 REFUSED = {
@@ -26,6 +27,7 @@ REFUSED = {
     "an endless shard": ("data: {shard_mb: .inf}", "data.shard_mb: found inf; write a finite number"),
     "a seed beyond 32 bits": ("seed: 4294967296", "seed: found 4294967296; write less than 4294967296"),
     "a word in a list's place": ("data: {repositories: here}", r"data.repositories: found 'here'; write a list, for example \[here\]"),
+    "a pattern in a list's place": ('data: {include: "*.py"}', r"data.include: found '\*.py'; write a list, for example \['\*.py'\]"),
     "nothing in a list's place": ("data: {repositories: }", r"data.repositories: found None; write a list, for example \[\]"),
     "nothing in a section's place": ("data:\n", "data: found None; write keys of its own below it, or leave it out"),
     "a word in a section's place": ("model: demo", "model: found 'demo'; write keys of its own below it, or leave it out"),

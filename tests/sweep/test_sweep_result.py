@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from finetune.errors import RecipeError
+from finetune.errors import EvaluateError, RecipeError
 from finetune.recipe import parse_recipe
 from finetune.records import Comparison, Estimate
 from finetune.sweep import SweepResult, SweepRow, read_result, table
@@ -37,6 +37,22 @@ def rendered(found: SweepResult) -> str:
     with console.capture() as captured:
         console.print(table(found))
     return captured.get()
+
+
+def test_few_files_do_not_show_which_run_is_better() -> None:
+    rows = [row("most", 10, -0.5, half=0.01), row("some", 10, -0.1, half=0.01)]
+    assert "most is better than some" in rendered(result(*rows))
+    few = [replace(each, metrics={"score": replace(each.metrics["score"], files=5)}) for each in rows if each.metrics]
+    assert "5 held-out files are too few to show which run is better" in rendered(result(*few))
+
+
+def test_a_sweep_of_another_version_is_named_with_its_cure(tmp_path: Path) -> None:
+    values = to_json(result(row("most", 10, -0.5)))
+    del values["runs"][0]["metrics"]["score"]["files"]
+    for content in (json.dumps(values), "{", "{}"):
+        (tmp_path / "sweep.json").write_text(content)
+        with pytest.raises(EvaluateError, match=r"sweep.json: .*; type finetune sweep again"):
+            read_result(tmp_path)
 
 
 def test_the_best_comes_first_and_what_failed_last() -> None:

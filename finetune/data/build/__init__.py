@@ -87,7 +87,8 @@ def open_inputs(recipe: Recipe, base: BaseFolder, repositories: Sequence[Reposit
 
 def _dataset(opened: Opened) -> BuildReport:
     run, report = opened.run, opened.run.data / "report.json"
-    if run.done("build") and run.mark("build").get("inputs") == opened.inputs and report.exists():
+    there = report.exists() and (run.data / "heldout.jsonl").is_file()
+    if there and run.done("build") and run.mark("build").get("inputs") == opened.inputs:
         _clear(open_run(run.recipe))  # what a kill after the last mark has left
         return read_report(report)
     run.make()

@@ -30,8 +30,8 @@ def require_heldout(recipe: Recipe, books: Tally, origins: Iterable[Origin], fil
     data = recipe.data
     if not files:
         cure = "write data.repositories=[PATH] of a repository with source code, or loosen data.languages and data.filters"
-        if books.dropped["missing"]:
-            cure = "a clone without contents: type git fetch --refetch --no-filter there"
+        if books.dropped["missing"] and books.dropped["missing"] == max(books.dropped.values()):
+            cure = "a clone without contents: type git fetch --refetch --no-filter in its folder"
         raise DataError(
             f"{', '.join(data.repositories)}: not a single usable file among {books.read} paths ({_reasons(books.dropped)}); {cure}"
         )

@@ -13,7 +13,7 @@ docs/scaling.md has what each kind of cluster must be told.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +111,7 @@ class Chain:
     job: Job
     logs: Path
     executors: Sequence[tuple[Stage | None, Executor]]
+    inputs: Mapping[str, Any]  # what the dataset is to be made from
 
     def run(self) -> None:
         """Runs them, or where they only queue their tasks, queues them. Raises DataError when a stage has ended with parts not done."""
@@ -130,7 +131,10 @@ class Chain:
                 )
 
     def _done(self, stage: Stage | None) -> bool:
-        return not waiting(stage, self.job) if stage else Run(self.job.folder.parent, self.job.recipe).done("build")
+        if stage:
+            return not waiting(stage, self.job)
+        run = Run(self.job.folder.parent, self.job.recipe)
+        return run.done("build") and run.mark("build").get("inputs") == self.inputs
 
 
 def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> Chain:
@@ -156,7 +160,7 @@ def spread(recipe: Recipe, executor: Callable[..., Executor], *, tasks: int) -> 
             skip_completed=False,  # of another job by the same name; our own marks say what is done
         )
         chain.append((stage, made))
-    return Chain(job, logs, chain)
+    return Chain(job, logs, chain, opened.inputs)
 
 
 def _step(of: Plan, stage: Stage, job: Job) -> OfRank | Together:

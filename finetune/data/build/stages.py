@@ -138,7 +138,8 @@ def _crew(processes: int) -> Iterator[Executor | None]:
         yield None
         return
     # Spawned: a fork of a process with threads, as tokenizers start them, may never come to life.
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // processes)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
         try:
             yield pool

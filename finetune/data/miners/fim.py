@@ -74,7 +74,7 @@ def require_fim(bench: Bench, found: str, cure: str) -> None:
     family = bench.encoder.family
     if family.fim is None:
         raise DataError(
-            f"data.miners: {found}, but family {family.name} has no fill-in-the-middle tokens; "
+            f"data.miners: {found}, but family {family.name} has no fill-in-the-middle tokens that are known here; "
             f"write {cure} for plain text, model.add_fim_tokens=true to add some, or choose a base model that has them"
         )
 

@@ -175,7 +175,8 @@ class _Reader:
             after, before = texts.take(change.after), texts.take(change.before)
             said = marks.get(change.today.encode(), NOTHING)
             scope = self.scopes.of(change.today)
-            licence = joined({licence_of_text(version.text) or scope for version in (before, after)})  # both are learnt from
+            both = {licence_of_text(version.text) or scope for version in (before, after)}  # both are learnt from
+            licence = None if None in both else joined(both)
             place = (self.repository.name, change.commit, change.today)
             origin = Origin(*place, licence, said.generated, said.vendored, self.scopes.own)
             reason = after.reason or before.reason

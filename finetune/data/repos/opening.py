@@ -149,8 +149,11 @@ def _places(path: str, folder: Path, ref: str) -> tuple[str, str, str, str]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise DataError(f"{path}: {found} is there, no git repository; write the path of a work tree or a bare repository")
-    if (printable := printable_path(os.fsencode(folder))) != str(folder):
-        raise DataError(f"{printable}: bytes in the path that are no UTF-8; move it or write a link to it")
+    try:
+        os.fsencode(folder).decode()
+    except UnicodeDecodeError as error:
+        printable = printable_path(os.fsencode(folder))
+        raise DataError(f"{printable}: bytes in the path that are no UTF-8; move it or write a link to it") from error
     status, answer, complaint, commit = _answers(folder, ref)
     if status:
         newer = "repo version" in complaint or "repository extension" in complaint

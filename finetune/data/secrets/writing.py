@@ -24,7 +24,8 @@ _OTHERS: Mapping[str, Form] = {"Shell": "shell", "Dotenv": "shell", "JavaScript"
 FORMS: Mapping[str, Form] = MappingProxyType({**_OTHERS, **{name: "markup" for name in _MARKUP}})
 _RAW = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<(script|style)\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _QUOTED = re.compile(
-    rb"""\\.|'[^']*'|\$'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![^\s;&|(){}])\#[^\n]*|<<<|<<-?[ \t]*\\?(?P<q>['"]?)(?P<word>\w+)(?P=q)|\n""",
+    rb"""\\.|'[^']*'|\$'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![^\s;&|()])\#[^\n]*"""
+    rb"""|\$\(\(.*?\)\)|<<<|<<-?[ \t]*\\?(?P<q>['"]?)(?P<word>\w+)(?P=q)|\n""",
     re.DOTALL,
 )
 
