@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 FEWEST_FOR_A_VERDICT = 6  # files: five change in one direction by chance alone more often than one time in twenty
+REPORT_FORMAT = 2  # of an evaluation: raised when the same adapter and recipe would give another report
 IGNORED = -100  # the label of a token that is not learnt (torch's cross-entropy default)
 
 Form = Literal["psm", "spm", "plain"]

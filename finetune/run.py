@@ -144,7 +144,11 @@ class Run:
         mark = self.mark(step)
         if mark.get("digest") != self.digest(step) or mark.get("stands_on") != self._stands_on(step):
             return False
-        return (self.folder / _RESULTS[step]).exists() and {*mark.get("files", ())} <= {*self._files(step)}
+        return (self.folder / _RESULTS[step]).exists() and not self._lost(step)
+
+    def _lost(self, step: str) -> list[str]:
+        """The files of weights or rows that `step` made and that are gone."""
+        return sorted({*self.mark(step).get("files", ())} - {*self._files(step)})
 
     def _files(self, step: str) -> list[str]:
         """The files of weights or rows in the result of `step`, by path in the run."""
@@ -170,7 +174,9 @@ class Run:
         writer = holder(self.folder)
         if writer is not None and writer.doing == step:
             raise error(refusal(self.folder, writer))
-        found = "is not there whole, or was made by another recipe, data or version" if self.mark(step) else "has not been made"
+        found = "was made by another recipe, from other data or by another version" if self.mark(step) else "has not been made"
+        if (lost := self._lost(step)) and self._is_kept(step):
+            found = f"lacks {self.folder / lost[0]}"
         again = str(self.folder) if self._is_kept(step) else "with the recipe and the settings typed here"
         raise error(f"{self.folder}: the result of {step!r} {found}; type: finetune {step} {again}")
 

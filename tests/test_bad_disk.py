@@ -33,12 +33,12 @@ FOLDER, FILE = "a folder stands where a file belongs; move it away", "a file sta
 IN_THE_WAY: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("train", put_folder, "manifest.json", FOLDER),
     ("train", put_folder, "recipe.yaml", "can not be read as text"),
-    ("evaluate", Path.unlink, "data/heldout.jsonl", "it is missing; bring it back"),
+    ("evaluate", Path.unlink, "data/heldout.jsonl", "not there, so there is nothing to measure on; type: finetune build"),
     ("evaluate", put_folder, "answers.jsonl", FOLDER),
     ("compare", put_folder, "data/heldout.jsonl", FOLDER),
     ("export", put_folder, "adapter/base.json", "base.json is missing"),
     ("export", put_file, ".partial-verify", "something of that name stands in the way; move it away"),
-    ("export", put_folder, "adapter/adapter_model.safetensors", "the adapter's weights are missing"),
+    ("export", put_folder, "adapter/adapter_model.safetensors", "adapter/adapter_model.safetensors; type: finetune train"),
 ]
 
 

@@ -57,7 +57,7 @@ def test_a_step_is_not_done_when_its_weights_are_gone_or_empty(tmp_path: Path, s
     assert run.done("train")
     spoil(run.adapter / "adapter_model.safetensors")
     assert not run.done("train")
-    with pytest.raises(TrainError, match=r"'train' is not there whole, or was made by another .*; type: finetune train"):
+    with pytest.raises(TrainError, match=r"'train' lacks .*/adapter/adapter_model.safetensors; type: finetune train"):
         run.require("train", error=TrainError)
 
 

@@ -12,7 +12,6 @@ from finetune.files import read_object
 from finetune.records import Comparison, Estimate, Report
 
 NOT_SHOWN = "no difference shown"
-FORMAT = 2  # raised when the same adapter and recipe would give another report
 
 
 @dataclass(frozen=True, slots=True)

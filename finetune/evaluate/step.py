@@ -8,12 +8,13 @@ from finetune.base import read_base
 from finetune.errors import EvaluateError
 from finetune.evaluate.measure import Item, ask, require_files, summarise
 from finetune.evaluate.plot import figure
-from finetune.evaluate.report import FORMAT, Evaluation, read_report, to_json
+from finetune.evaluate.report import Evaluation, read_report, to_json
 from finetune.files import json_text, write_together
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
 from finetune.lock import hold
 from finetune.model import Load, load_model
 from finetune.recipe import Recipe
+from finetune.records import REPORT_FORMAT
 from finetune.run import Run, open_run, run_to_change
 
 
@@ -23,7 +24,7 @@ def evaluate(recipe: Recipe, *, load: Load = load_model) -> Evaluation:
     for step in ("build", "train"):
         run.require(step, error=EvaluateError)
     files = heldout_files(run)
-    inputs = {"format": FORMAT}
+    inputs = {"format": REPORT_FORMAT}
     if run.done("evaluate") and run.mark("evaluate")["inputs"] == inputs and run.report.exists():
         open_run(recipe)
         return read_report(run.report)

@@ -13,7 +13,6 @@ from finetune.cards import Facts, check_terms, public_name, write_card
 from finetune.deploy import llama
 from finetune.deploy.settings import REPORT, write_settings
 from finetune.errors import ExportError
-from finetune.evaluate.report import FORMAT
 from finetune.export.checkpoint import check_no_paths
 from finetune.export.gguf.converter import require_installed as require_converter
 from finetune.export.tools import Workshop
@@ -22,6 +21,7 @@ from finetune.exporters import Exporter, GgufFile, MergeReport
 from finetune.files import READABLE, read_object, staged_folder, write_json
 from finetune.methods import WEIGHTS
 from finetune.recipe import Recipe
+from finetune.records import REPORT_FORMAT
 from finetune.run import Run, run_to_change
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _json(run: Run, step: str) -> Mapping[str, Any] | None:
     path = run.data / "report.json" if step == "build" else run.report
     if not (run.done(step) and path.is_file()):
         return None
-    if step == "evaluate" and run.mark(step).get("inputs") != {"format": FORMAT}:
+    if step == "evaluate" and run.mark(step).get("inputs") != {"format": REPORT_FORMAT}:
         return None  # its verdicts are by other rules
     return read_object(path, error=ExportError, cure=f"remove {path} and type finetune {step} again")
 

@@ -17,7 +17,7 @@ from finetune.tasks import Hole, Kind, draw_holes, fit
 def heldout_files(run: Run) -> list[SourceFile]:
     """The files that gave no training sample. Raises EvaluateError when there are none."""
     path = run.data / "heldout.jsonl"
-    if not path.is_file():
+    if not path.exists():
         raise EvaluateError(
             f"{path}: not there, so there is nothing to measure on; type: finetune build {run.folder}, or copy it here again"
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import RecipeError
-from finetune.evaluate.report import FORMAT
 from finetune.recipe import Recipe
+from finetune.records import REPORT_FORMAT
 from finetune.sweep.board import Board, Worker
 from finetune.sweep.database import STUDY, address, open_storage, shown
 from finetune.sweep.search import minimised, pruner, search_of
@@ -34,7 +34,7 @@ def open_board(recipe: Recipe, folder: Path, worker: Worker) -> Board:
         pruner=optuna.pruners.NopPruner() if search is None else pruner(search_of(recipe)),
         load_if_exists=True,
     )
-    measure = hashlib.sha256(json.dumps([FORMAT, recipe.model_dump(mode="json")["evaluate"]], sort_keys=True).encode()).hexdigest()
+    measure = hashlib.sha256(json.dumps([REPORT_FORMAT, recipe.model_dump(mode="json")["evaluate"]], sort_keys=True).encode()).hexdigest()
     board = Board(storage, study, worker, measure=measure, local=not recipe.sweep.storage)
     mine = described(recipe)
     found = board.recipe(mine)

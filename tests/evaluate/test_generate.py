@@ -130,9 +130,13 @@ def test_a_stream_grows_and_ends_in_the_finished_answer(completer: BatchComplete
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_the_chance_of_each_token_is_that_of_a_pass_without_a_cache(attach: Any, encoder: Encoder, quantization: str) -> None:
     """The pieces join to the answer, whatever it was drawn with; the likeliest come first; a stop token goes by its name."""
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
     model = attach(quantization)
     completer = BatchCompleter(model, encoder, {"tuned": "default"}, context_length=512)
-    near = 2e-2 if quantization == "nf4" else 1e-4
+    formats = {module.compute_dtype for module in model.modules() if isinstance(module, Linear4bit)}
+    near = 2e-2 if torch.bfloat16 in formats else 1e-4  # whichever this CPU multiplies faster
     for sampling in (replace(GREEDY, others=3), replace(GREEDY, others=3, temperature=1.3, top_p=0.9, seed=5)):
         for prompt in PROMPTS:
             (*_, last) = completer.stream(prompt, sampling)
