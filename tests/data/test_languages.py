@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.resources import files
 
 import pytest
@@ -147,9 +148,11 @@ def test_any_path_and_text_has_a_language_or_none(path, text):
 @pytest.mark.parametrize("ending", sorted(LOOKS))
 def test_a_look_at_a_long_line_takes_no_time(ending):
     # Twenty thousand characters of the kind that makes careless patterns quadratic, or worse.
+    started = time.process_time()
     repeated = ("a ", "(", " ", "a.", "\n", "a:\n", "class a ", "_", "a.o", "a\n")
     for line in (each * (20_000 // len(each)) for each in repeated):
         assert language_of("a" + ending, line)
+    assert time.process_time() - started < 5
 
 
 def test_the_vendored_table_names_its_source_and_licence():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -393,7 +394,7 @@ def test_what_is_redacted_stays_valid_text(redactor, text):
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=200))
 def test_text_without_a_secret_comes_back_itself(redactor, text):
     redacted, found = redactor.redact(text)
-    assert redacted == text or found
+    assert (redacted != text) == bool(found)
 
 
 @pytest.mark.parametrize(
@@ -434,8 +435,10 @@ def test_text_without_a_secret_comes_back_itself(redactor, text):
     ],
 )
 def test_hostile_text_takes_no_long_time(unscreened, line):
+    started = time.process_time()
     unscreened.redact(line)
     unscreened.redact(line + " jane@corp.io 52.94.76.112 " + OTHERS["generic_secret"])
+    assert time.process_time() - started < 5  # hundredths of a second, or minutes
 
 
 def test_the_rank_of_a_rule_is_its_place():

@@ -145,10 +145,6 @@ def test_what_an_author_wrote_is_left_out_and_what_others_wrote_stays(make_repos
     assert len(read(folder, selection(tmp_path, "author: somebody else"))[0]) == 4
 
 
-def test_an_author_is_known_by_the_address_a_forge_hides_them_behind() -> None:
-    assert read_opt_out([]).against_author("Jane", "1+jane@users.noreply.github.com") is None
-
-
 @pytest.mark.parametrize("entry", ["author: jane", "author: JANE  doe", "author: 12+jane@users.noreply.github.com"])
 def test_names_and_addresses_are_compared_without_capitals(entry: str, tmp_path) -> None:
     (tmp_path / "list").write_text(entry + "  # by request\n")
