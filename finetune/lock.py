@@ -39,18 +39,12 @@ def hold(folder: Path, *, doing: str) -> Iterator[None]:
 
     Not for one who holds it already: the same process is refused like any other.
     """
-    path = folder / LOCK
-    descriptor = _take(path, fcntl.LOCK_EX)
-    if descriptor is None:
-        raise FinetuneError(refusal(folder, _read(path)))
-    try:
-        _sign(descriptor, doing)
-        yield
-    finally:
-        # Removed while it is still held: whoever waits for this very file finds that it is gone, and takes a new one.
-        path.unlink(missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a forked child too, which shares it
-        os.close(descriptor)
+    with _signed(folder, fcntl.LOCK_EX, doing) as path:
+        try:
+            yield
+        finally:
+            # Removed while it is still held: whoever waits for this very file finds that it is gone, and takes a new one.
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -59,15 +53,22 @@ def share(folder: Path, *, doing: str) -> Iterator[None]:
 
     Raises FileNotFoundError when there is no such folder, or none any more.
     """
+    with _signed(folder, fcntl.LOCK_SH, doing):
+        yield
+
+
+@contextmanager
+def _signed(folder: Path, how: int, doing: str) -> Iterator[Path]:
+    """The lock of a folder, taken and signed."""
     path = folder / LOCK
-    descriptor = _take(path, fcntl.LOCK_SH)
+    descriptor = _take(path, how)
     if descriptor is None:
         raise FinetuneError(refusal(folder, _read(path)))
     try:
         _sign(descriptor, doing)
-        yield
+        yield path
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a forked child too, which shares it
         os.close(descriptor)
 
 

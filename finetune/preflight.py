@@ -132,8 +132,12 @@ def _isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | No
     from finetune.kernels.attention import attention_within_samples
 
     with attention_within_samples(model):
-        ours = isolation(model, samples, autocast=autocast)
-    return ours if math.isnan(ours) else max(ours, found)  # which keeps a NaN, too: `max` gives the first of what it can not compare
+        return larger(found, isolation(model, samples, autocast=autocast))
+
+
+def larger(one: float, other: float) -> float:
+    """The larger of two figures, or the one that is no number: `max` keeps that in first place alone."""
+    return max(one, other, key=lambda each: math.inf if math.isnan(each) else each)
 
 
 def isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | None) -> float:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TrainError
-from finetune.files import read_object, write_json
+from finetune.files import flush, read_object, write_json
 from finetune.run import Run, is_main_process
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def seal(staged: Path, folder: Path) -> Path:
     """
     write_json(staged / FILES, {name: {"bytes": size, "sha256": _sha256(staged / name)} for name, size in _sizes(staged).items()})
     for path in (*staged.rglob("*"), staged):
-        _flush(path)
+        flush(path)
     final = folder / staged.name
     shutil.rmtree(final, ignore_errors=True)  # a torn one: of a whole one, no later start writes the step again
     staged.rename(final)
-    _flush(folder)
+    flush(folder)
     return final
 
 
@@ -183,11 +183,3 @@ def _listed(path: Path) -> dict[str, dict[str, str | int]] | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from finetune.data.store import read_rows, write_rows
 from finetune.errors import TrainError
 from finetune.methods import Lora
 from finetune.model import load_model
-from finetune.preflight import TOLERANCE, TOLERANCE_ROUNDED, check_rows, check_training, isolation, two_samples
+from finetune.preflight import TOLERANCE, TOLERANCE_ROUNDED, check_rows, check_training, isolation, larger, two_samples
 from finetune.recipe import Recipe
 from finetune.records import IGNORED, PackedRow
 from finetune.run import open_run
@@ -50,6 +51,12 @@ def test_a_training_on_a_model_that_mixes_samples_is_refused(prepare: Prepare) -
     run = open_run(recipe)
     with pytest.raises(TrainError, match="samples that share a row see each other"):
         check_training(run, read_base(recipe.model), model, read_rows(run.data / "train"))
+
+
+@pytest.mark.parametrize("pair", [(math.nan, 0.1), (0.1, math.nan), (math.nan, math.nan)])
+def test_logits_that_are_no_numbers_are_not_passed_over(pair: tuple[float, float]) -> None:
+    assert math.isnan(larger(*pair))
+    assert larger(0.1, 0.2) == larger(0.2, 0.1) == 0.2
 
 
 def test_a_method_that_can_not_pack_is_refused(prepare: Prepare) -> None:
