@@ -1,7 +1,8 @@
 """One writer of a folder at a time.
 
 The lock is the operating system's, on a file in the folder: it ends with the process that holds it, however that ends.
-The text in the file only says who it is.
+The text in the file only says who it is. Of those who share a folder each says so in a file of its own, locked as long as it lives:
+so nobody is told of one that has ended, on whatever machine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from finetune.errors import FinetuneError
+from finetune.files import READABLE
 
 LOCK = ".lock"
+_SHARER = f"{LOCK}.shared-"
 _TRIES, _PAUSE = 5, 0.02  # seconds: `holder` has the lock for some microseconds while it looks
 
 
@@ -39,12 +43,15 @@ def hold(folder: Path, *, doing: str) -> Iterator[None]:
 
     Not for one who holds it already: the same process is refused like any other.
     """
-    with _signed(folder, fcntl.LOCK_EX, doing) as path:
+    with _locking(folder, fcntl.LOCK_EX) as descriptor:
+        _sign(descriptor, doing)
         try:
+            for left in folder.glob(f"{_SHARER}*"):  # by those that were killed: nobody shares the folder now
+                left.unlink(missing_ok=True)
             yield
         finally:
             # Removed while it is still held: whoever waits for this very file finds that it is gone, and takes a new one.
-            path.unlink(missing_ok=True)
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,20 +60,23 @@ def share(folder: Path, *, doing: str) -> Iterator[None]:
 
     Raises FileNotFoundError when there is no such folder, or none any more.
     """
-    with _signed(folder, fcntl.LOCK_SH, doing):
+    with _locking(folder, fcntl.LOCK_SH) as descriptor, tempfile.NamedTemporaryFile(prefix=_SHARER, dir=folder) as mine:
+        os.ftruncate(descriptor, 0)  # the name of one that held it and was killed
+        os.fchmod(mine.fileno(), READABLE)
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        _sign(mine.fileno(), doing)
         yield
 
 
 @contextmanager
-def _signed(folder: Path, how: int, doing: str) -> Iterator[Path]:
-    """The lock of a folder, taken and signed."""
+def _locking(folder: Path, how: int) -> Iterator[int]:
+    """The lock of a folder: its descriptor, until the block ends."""
     path = folder / LOCK
     descriptor = _take(path, how)
     if descriptor is None:
-        raise FinetuneError(refusal(folder, _read(path)))
+        raise FinetuneError(refusal(folder, _read(path) or _sharer(folder)))
     try:
-        _sign(descriptor, doing)
-        yield path
+        yield descriptor
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a forked child too, which shares it
         os.close(descriptor)
@@ -117,6 +127,15 @@ def _take(path: Path, how: int) -> int | None:
             return descriptor
         os.close(descriptor)
         time.sleep(_PAUSE)
+    return None
+
+
+def _sharer(folder: Path) -> Holder | None:
+    """One of those who share a folder now; None when none has said its name."""
+    for path in sorted(folder.glob(f"{_SHARER}*")):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if not _locked(file.fileno(), fcntl.LOCK_SH):
+                return _read(path)
     return None
 
 

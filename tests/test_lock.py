@@ -15,15 +15,15 @@ from watching import content
 
 from finetune.__main__ import main
 from finetune.errors import FinetuneError
-from finetune.lock import LOCK, hold, holder
+from finetune.lock import LOCK, hold, holder, share
 from finetune.recipe import parse_recipe
 from finetune.run import Run, open_run
 
 HOLD = """
 import sys
 from pathlib import Path
-from finetune.lock import hold
-with hold(Path(sys.argv[1]), doing=sys.argv[2]):
+from finetune import lock
+with getattr(lock, sys.argv[3])(Path(sys.argv[1]), doing=sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -31,9 +31,9 @@ Holding = Callable[[Path, str], subprocess.Popen[str]]
 
 
 @contextmanager
-def held_by_another(folder: Path, doing: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds `folder` until its standard input is closed, or it is killed."""
-    command = [sys.executable, "-c", HOLD, str(folder), doing]
+def held_by_another(folder: Path, doing: str, how: str = "hold") -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds `folder`, or shares it, until its standard input is closed, or it is killed."""
+    command = [sys.executable, "-c", HOLD, str(folder), doing, how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -81,6 +81,38 @@ def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path, holding: Hol
     assert (tmp_path / LOCK).exists(), "a kill leaves the file; it must not matter"
     assert holder(tmp_path) is None
     with hold(tmp_path, doing="build"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "end", [lambda process: process.communicate(), lambda process: (process.kill(), process.wait())], ids=["ends", "killed"]
+)
+def test_who_is_refused_by_those_who_share_is_told_one_that_is_still_there(tmp_path: Path, end: Callable[..., object]) -> None:
+    """The lock's file used to name whoever had come last, though it had ended; a killed one leaves its name behind."""
+    with held_by_another(tmp_path, "build: clean", "share") as first, held_by_another(tmp_path, "build: mine", "share") as second:
+        for ended, other in ((second, first), (first, None)):
+            end(ended)
+            if other is not None:
+                with (
+                    pytest.raises(FinetuneError, match=rf"in use by process {other.pid} .*\(build: clean\)"),
+                    hold(tmp_path, doing="clear"),
+                ):
+                    pass
+        with hold(tmp_path, doing="clear"):
+            found = holder(tmp_path)
+            assert found is not None and found.pid == os.getpid()
+    assert list(tmp_path.iterdir()) == [], "what killed ones left goes with the next holder"
+
+
+def test_those_who_share_a_folder_do_not_tell_of_one_that_held_it_and_was_killed(tmp_path: Path, holding: Holding) -> None:
+    killed = holding(tmp_path, "train")
+    killed.kill()
+    killed.wait()
+    with (
+        share(tmp_path, doing="build: clean"),
+        pytest.raises(FinetuneError, match=rf"in use by process {os.getpid()} "),
+        hold(tmp_path, doing="build"),
+    ):
         pass
 
 
