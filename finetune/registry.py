@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_serializer
@@ -34,6 +35,18 @@ class Plugin(BaseModel):
     @model_serializer(mode="wrap")
     def _with_kind(self, fields: Any) -> dict[str, Any]:
         return {"kind": self.kind, **fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Marks a key that came when there were runs already: `before` is what was so without it, whatever its default is.
+
+    With that value the key has no part in what a run is known by, so that those runs stay what they are.
+
+        smoothing: Annotated[float, Later(0.0)] = 0.1
+    """
+
+    before: Any
 
 
 P = TypeVar("P", bound=Plugin)

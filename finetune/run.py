@@ -58,20 +58,10 @@ from finetune.errors import FinetuneError
 from finetune.files import read_object, write_atomic, write_json
 from finetune.lock import hold, holder, refusal
 from finetune.recipe import Recipe, dump_recipe, load_recipe
+from finetune.recipe.digest import recipe_digest, step_digest
 
 RECIPE = "recipe.yaml"
 STEPS = ("build", "train", "evaluate", "export")
-_SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "build": ("seed", "model", "data"),
-    "train": ("seed", "model", "data", "adapter", "train"),
-    "evaluate": ("seed", "model", "data", "adapter", "train", "evaluate"),
-    "export": ("seed", "model", "data", "adapter", "train", "export"),
-}
-# They change what is watched and kept on the way, not what comes out: a training goes on when they change.
-_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
-    "data": ("exports", "processes", "shard_mb"),
-    "train": ("fit", "keep_checkpoints", "report_to", "save_every", "spike"),
-}
 _NEEDS = {"train": "build", "evaluate": "train", "export": "train"}
 _RESULTS = {"build": "data", "train": "adapter", "evaluate": "report.json", "export": "export"}
 _HEAVY = (".safetensors", ".gguf", ".arrow")  # what a result is worth nothing without
@@ -112,11 +102,7 @@ class Run:
 
     def digest(self, step: str) -> str:
         """SHA-256 over the parts of the recipe that `step` depends on."""
-        whole = self.recipe.model_dump(mode="json")
-        for name, keys in _WITHOUT_EFFECT.items():
-            whole[name] = {key: value for key, value in whole[name].items() if key not in keys}
-        sections = {name: whole[name] for name in _SECTIONS[step]}
-        return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+        return step_digest(self.recipe, step)
 
     def make(self) -> None:
         """Make the folder, where there is none yet."""
@@ -271,11 +257,6 @@ def load_run(folder: Path) -> Run:
         raise FinetuneError(f"{folder}: no run lies here (no recipe.yaml); write the folder of a run, for example runs/demo")
     recipe = load_recipe(path)
     return Run(folder, recipe)
-
-
-def recipe_digest(recipe: Recipe) -> str:
-    """SHA-256 of the resolved recipe."""
-    return hashlib.sha256(json.dumps(recipe.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe
+from finetune.recipe.digest import lasting
 from finetune.records import REPORT_FORMAT
 from finetune.sweep.board import Board, Worker
 from finetune.sweep.database import STUDY, address, open_storage, shown
@@ -34,7 +35,7 @@ def open_board(recipe: Recipe, folder: Path, worker: Worker) -> Board:
         pruner=optuna.pruners.NopPruner() if search is None else pruner(search_of(recipe)),
         load_if_exists=True,
     )
-    measure = hashlib.sha256(json.dumps([REPORT_FORMAT, recipe.model_dump(mode="json")["evaluate"]], sort_keys=True).encode()).hexdigest()
+    measure = hashlib.sha256(json.dumps([REPORT_FORMAT, lasting(recipe)["evaluate"]], sort_keys=True).encode()).hexdigest()
     board = Board(storage, study, worker, measure=measure, local=not recipe.sweep.storage)
     mine = described(recipe)
     found = board.recipe(mine)
@@ -46,7 +47,7 @@ def open_board(recipe: Recipe, folder: Path, worker: Worker) -> Board:
 
 def described(recipe: Recipe) -> dict[str, Any]:
     """What the runs of a study have in common, by dotted key: of a product or a list all but the measurement, which can be done again."""
-    values = recipe.model_dump(mode="json")
+    values = lasting(recipe)
     kept = {name: values[name] for name in _SECTIONS}
     if recipe.sweep.search is None:
         return dict(_flat(kept))
