@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from finetune.base import BaseFolder, read_base, require_weights
+from finetune.data.languages import unknown_languages
 from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
-from finetune.errors import RecipeError
+from finetune.errors import DataError, RecipeError
 from finetune.files import of_user
-from finetune.recipe import Recipe
+from finetune.recipe import DataSection, Recipe
 
 
-def require_sound(recipe: Recipe, *, weights: bool = True) -> Recipe:
+def require_sound(recipe: Recipe, *, weights: bool = True, lists: bool = False) -> Recipe:
     """The recipe, when nothing in it contradicts the base model or the disk. Raises RecipeError with every fault.
 
-    A plan needs no `weights` beside config.json and the tokenizer.
+    A plan needs no `weights` beside config.json and the tokenizer; a dataset that is built no `lists` that it was built by.
     """
     base = read_base(recipe.model)
     if weights:
         require_weights(base.path)
-    faults = [*_faults(recipe, base)]
+    faults = [*_faults(recipe, base), *(_list_faults(recipe.data) if lists else ())]
     if faults:
         raise RecipeError("\n".join(faults))
     return recipe
@@ -137,6 +139,23 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
                 f"data.miners.{index}: found repository, but {base.name} (family {base.family.name}) has no tokens for files side by side; "
                 f"write data.miners.{index}=fim, or choose a base model of starcoder2 or qwen2.5-coder"
             )
+
+
+def _list_faults(data: DataSection) -> Iterator[str]:
+    """What a build would refuse of the languages, masks, opt-out lists and benchmarks that a recipe names."""
+    from finetune.data.benchmark_files import check_benchmark  # with numpy, which takes a fifth of a verb's start
+    from finetune.data.repos import select
+
+    yield from unknown_languages(data.languages)
+    looks: list[Callable[[], object]] = [
+        lambda: select(include=data.include, exclude=data.exclude, since=data.since, opt_out=data.opt_out),
+        *(partial(check_benchmark, each.path, fields=each.fields) for each in data.decontaminate),
+    ]
+    for look in looks:
+        try:
+            look()
+        except DataError as error:
+            yield str(error)
 
 
 def _added_token_faults(recipe: Recipe) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,12 +143,12 @@ def _recipe(options: Namespace) -> Recipe:
     if "=" in options.recipe:
         raise RecipeError(f"found {options.recipe!r} where the recipe belongs; type: finetune {options.verb} RECIPE [key=value ...]")
     path = Path(options.recipe)
-    weights = options.verb != "plan"
+    sound = partial(require_sound, weights=options.verb != "plan", lists=options.verb == "check")
     if not path.is_dir():
-        return require_sound(load_recipe(path, options.overrides), weights=weights)
+        return sound(load_recipe(path, options.overrides))
     # A run that was moved, or is named from elsewhere, is the folder that was named.
     here = [f"runs={str(path.resolve().parent)!r}", f"name={path.resolve().name!r}"]
-    return require_sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]), weights=weights)
+    return sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]))
 
 
 def _say(what: RenderableType) -> None:

@@ -48,6 +48,40 @@ def test_a_row_longer_than_the_context_is_refused_before_any_work(recipe, capsys
     assert "data.row_length: found 513, but" in refused(capsys, "check", recipe, "data.row_length=513")
 
 
+def test_every_list_that_a_build_would_refuse_is_named_at_check(recipe, capsys, tmp_path) -> None:
+    """They used to show at the build, one at a time. A run that is built can be gone on with though its lists are gone."""
+    tasks = write(tmp_path / "tasks.jsonl", '{"task_id": "a/1", "prompt": "Write what a rectangle takes up on the paper."}\n' * 3)
+    write(tmp_path / "torn.jsonl", '{"task_id":\n')
+    benchmarks = f"data.decontaminate=[{{path: {tasks}, fields: [promt]}}, {tmp_path}/torn.jsonl, {tmp_path}/none.jsonl]"
+    lists = ["data.languages=[python, Java]", f"data.opt_out=[{tmp_path}/none]", "data.exclude=['!']", benchmarks]
+    message = refused(capsys, "check", recipe, *lists)
+    for line, said in zip(
+        message.splitlines(),
+        [
+            "data.languages: found 'python'; did you mean Python?",
+            "data.exclude: '!'",
+            f"{tasks}: no item has a field 'promt'; write one of prompt, task_id",
+            f"{tmp_path}/torn.jsonl:1: ",
+            f"data.decontaminate: {tmp_path}/none.jsonl: No such file or directory; write the path of a JSONL file",
+        ],
+        strict=True,
+    ):
+        assert said in line
+    assert f"data.opt_out: {tmp_path}/none: No such file" in refused(capsys, "check", recipe, lists[1])
+    assert main(["check", recipe, f"data.decontaminate=[{tasks}]"]) == 0
+    assert "has not been made; type: finetune build" in refused(capsys, "train", recipe, *lists)
+
+
+def test_a_check_of_a_benchmark_reads_the_beginning_of_a_long_file(recipe, capsys, tmp_path) -> None:
+    from finetune.data.benchmark_files import HEAD
+
+    line = '{"task_id": "a/1", "prompt": "Write what a rectangle takes up on the paper."}\n'
+    long = write(tmp_path / "long.jsonl", line * (HEAD // len(line)) + '{"canonical_solution": "return width * height"}\n')
+    assert main(["check", recipe, f"data.decontaminate=[{{path: {long}, fields: [canonical_solution]}}]"]) == 0
+    write(tmp_path / "long.jsonl", "{\n" + line * (HEAD // len(line)))
+    assert "long.jsonl:1: " in refused(capsys, "check", recipe, f"data.decontaminate=[{long}]")
+
+
 def test_an_override_in_the_recipes_place_is_named(capsys) -> None:
     assert "where the recipe belongs" in refused(capsys, "check", "adapter.r=3")
 

@@ -17,6 +17,7 @@ from finetune.files import of_user
 
 SHARED = 2  # tasks of one file that may hold the same text; what more of them hold is a form, no task
 SHORTEST_FUNCTION = 24  # characters: a function is a task's own sooner than a sentence, by its name and its parameters
+HEAD = 1 << 20  # bytes of a file that a look at it reads
 _ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _NAMES = ("task_id", "id", "name", "question_id", "problem_id")
 _SOLUTIONS = ("canonical_solution", "buggy_solution", "solution", "completion")
@@ -60,20 +61,35 @@ def read_benchmark(path: str, *, fields: Sequence[str], min_characters: int) -> 
     file have in common; the same task in several languages is one. A solution that is too short by itself is looked for behind its
     declaration, from `SHORTEST_FUNCTION` characters on. Raises DataError when the file is none, or has nothing to look for.
     """
-    place = of_user(path)
-    files = sorted(file for file in place.iterdir() if file.name.endswith(_ENDINGS)) if place.is_dir() else [place]
-    if not files:
-        raise DataError(f"data.decontaminate: {path}: no {', '.join(_ENDINGS)} file in this folder; write the path of one")
-    read = {file: _read(file, fields, min_characters) for file in files}
+    read = {file: _read(file, fields, min_characters) for file in _files(path)}
     needles = [needle for found, _ in read.values() for needle in found]
     return Benchmark(needles, {file.name: texts for file, (_, texts) in read.items()})
 
 
-def _read(file: Path, fields: Sequence[str], min_characters: int) -> tuple[list[Needle], Texts]:
-    rows = _rows(file)
+def check_benchmark(path: str, *, fields: Sequence[str]) -> None:
+    """Raises DataError where the beginnings of the files show that they are no benchmark, or have no such fields."""
+    for file in _files(path):
+        whole = file.is_file() and file.stat().st_size <= HEAD
+        _require(fields if whole else (), _rows(file, whole=whole), file)
+
+
+def _files(path: str) -> list[Path]:
+    place = of_user(path)
+    files = sorted(file for file in place.iterdir() if file.name.endswith(_ENDINGS)) if place.is_dir() else [place]
+    if not files:
+        raise DataError(f"data.decontaminate: {path}: no {', '.join(_ENDINGS)} file in this folder; write the path of one")
+    return files
+
+
+def _require(fields: Sequence[str], rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     if missing := [field for field in fields if not any(field in row for row in rows)]:
         known = sorted({key for row in rows for key in row})
         raise DataError(f"data.decontaminate: {file}: no item has a field {missing[0]!r}; write one of {', '.join(known)}")
+
+
+def _read(file: Path, fields: Sequence[str], min_characters: int) -> tuple[list[Needle], Texts]:
+    rows = _rows(file)
+    _require(fields, rows, file)
     found = [*dict.fromkeys(text for number, row in enumerate(rows) for text in _texts(row, number, fields or (*row,)))]
     tasks: defaultdict[bytes, set[str]] = defaultdict(set)
     for text in found:
@@ -119,13 +135,16 @@ def _name(row: Mapping[str, Any], number: int) -> str:
     return next((str(row[key]) for key in _NAMES if key in row), str(number))
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        text = content.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"data.decontaminate: {file}: {error}; write the path of a JSONL file in UTF-8") from error
+def _rows(file: Path, *, whole: bool = True) -> list[dict[str, Any]]:
+    """The items of a file, or of the whole lines at its beginning."""
     lines = ".json" not in file.suffixes
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            content = opened.read(-1 if whole else HEAD)
+        text = (content if whole else content[: content.rfind(b"\n") + 1] if lines else b"").decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or error
+        raise DataError(f"data.decontaminate: {file}: {found}; write the path of a JSONL file in UTF-8") from error
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n") if lines else [text], 1):
         if not line.strip():

@@ -6,10 +6,12 @@ by hand (see the filter `data_format`), as StarCoder 2's sets do.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
@@ -55,6 +57,16 @@ def table() -> Table:
 def type_of(language: str) -> Type | None:
     """programming, markup, prose or data; None for a name linguist does not have."""
     return table().types.get(language)
+
+
+def unknown_languages(names: Iterable[str]) -> Iterator[str]:
+    """Of each name that linguist does not have, a line that says so, and what may be meant."""
+    known = table().types
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or [other for other in known if other.lower() == name.lower()]
+            hint = f"did you mean {near[0]}?" if near else "write linguist's name, for example Python, TypeScript or C++"
+            yield f"data.languages: found {name!r}; {hint}"
 
 
 def is_program(path: str) -> bool:

@@ -45,11 +45,18 @@ def _written(path: str) -> str:
     return path
 
 
+def _filled(path: str) -> str:
+    if not path.strip() or (path.endswith("=") and not of_user(path).exists()):
+        raise ValueError("a path; . is the folder you are in")
+    return path
+
+
 def _of_user(path: str) -> str:
     return str(of_user(path)) if path.startswith("~") else path
 
 
 Place = Annotated[str, AfterValidator(_written)]
+Input = Annotated[Place, AfterValidator(_filled)]  # "" would be the folder one happens to be in
 
 
 class Section(BaseModel):
@@ -76,7 +83,7 @@ class RedactionSection(Section):
     """Secrets and personal data; always on, this only tunes it."""
 
     allow: tuple[str, ...] = Field((), description="values that are no secret here: documented examples, test keys")
-    model: Place | None = Field(None, description="folder of a token-classification model (StarPII or its like), asked beside the rules")
+    model: Input | None = Field(None, description="folder of a token-classification model (StarPII or its like), asked beside the rules")
 
 
 class NearDuplicatesSection(Section):
@@ -97,7 +104,7 @@ class NearDuplicatesSection(Section):
 class BenchmarkSection(Section):
     """A benchmark whose texts are kept out of the data."""
 
-    path: Place = Field(description="a JSONL file (.json, .gz too), or a folder of them")
+    path: Input = Field(description="a JSONL file (.json, .gz too), or a folder of them")
     fields: tuple[str, ...] = Field((), description="the fields whose texts count; empty: every one")
     min_characters: Annotated[int, Field(ge=8)] = Field(40, description="shorter texts, white space not counted, are nobody's own")
 
@@ -123,14 +130,14 @@ class SplitSection(Section):
 class DataSection(Section):
     """From repositories to packed rows."""
 
-    repositories: tuple[Place, ...] = Field((), description="paths of git repositories, work trees or bare; * and ** stand for many")
+    repositories: tuple[Input, ...] = Field((), description="paths of git repositories, work trees or bare; * and ** stand for many")
     ref: str = Field("HEAD", description="the commit to read, for each repository")
     at: Moment | None = Field(None, description="read ref as it was at the end of this day (2026-01-31) or at this moment")
     history: NonNegativeInt | None = Field(None, description="at most so many commits, newest first; empty: all")
     since: Moment | None = Field(None, description="commits from this day or moment on; empty: all")
     include: tuple[str, ...] = Field((), description="only these paths, as in .gitignore; empty: all")
     exclude: tuple[str, ...] = Field((), description="not these paths, as in .gitignore")
-    opt_out: tuple[Place, ...] = Field((), description="text files that list owners, repositories, paths and authors to leave out")
+    opt_out: tuple[Input, ...] = Field((), description="text files that list owners, repositories, paths and authors to leave out")
     languages: tuple[str, ...] = Field((), description="only these languages; empty: every one known")
     filters: tuple[Annotated[Filter, FILTERS], ...] = default_filters()
     licences: Licences = Licences()

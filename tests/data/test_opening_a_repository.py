@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,3 +163,33 @@ def test_a_clone_without_its_contents_is_told_how_to_get_them(make_repository, t
     recipe = parse_recipe(f"runs: {tmp_path / 'runs'}\ndata: {{repositories: [{tmp_path / 'partial.git'}]}}")
     with pytest.raises(DataError, match=r"dropped: missing 2\); a clone without contents: type git fetch --refetch --no-filter"):
         build(recipe)
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Not the superuser, who may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", [".git", ".git/HEAD", "."], ids=["its .git", "a file in it", "the folder"])
+def test_a_repository_that_may_not_be_read_is_not_called_none(make_repository, closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # a test's own folder is closed to others, all of it
+        place = Path(folder) / "one"
+        shutil.move(make_repository([("Start", {"a.py": "one = 1\n"})]), place)
+        Path(folder).chmod(0o755)
+        (place / closed).chmod(0)
+        try:
+            with (
+                somebody_else(),
+                pytest.raises(DataError, match=rf"permission denied at {(place / closed).resolve()}; give yourself the right"),
+            ):
+                open_repository(str(place), "HEAD")
+        finally:
+            (place / closed).chmod(0o755)

@@ -35,6 +35,10 @@ REFUSED = {
     "no form of export": ("export: []", r"export: found \[\]; write at least one"),
     "a NUL in a path": ('runs: "a\\0b"', "runs: .*a path without a NUL character"),
     "half a character in a path": ('data: {repositories: ["\\ud800"]}', "data.repositories.0: .*a path in characters that can be written"),
+    "no path of a repository": ("data: {repositories: ['']}", "data.repositories.0: found ''; write a path; . is the folder you are in"),
+    "a name without its path": ("data: {repositories: ['mine=']}", "data.repositories.0: found 'mine='; write a path"),
+    "no path of a list": ("data: {opt_out: [' ']}", "data.opt_out.0: found ' '; write a path"),
+    "no path of a benchmark": ("data: {decontaminate: [{path: ''}]}", "data.decontaminate.0.path: found ''; write a path"),
     "a name with a space": ("name: my run", "name: found 'my run'; write a name of letters, digits"),
     "an unknown licence": ("data: {licences: {allow: [mitt]}}", "data.licences.allow: .*write SPDX identifiers; 'mitt' is none"),
 }

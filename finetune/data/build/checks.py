@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from finetune.data.build.tools import SIDES
-from finetune.data.languages import table as linguist
+from finetune.data.languages import unknown_languages
 from finetune.data.split import Split
 from finetune.data.tally import Tally
 from finetune.errors import DataError
@@ -17,12 +16,8 @@ from finetune.records import Origin, Side
 
 def check_languages(languages: Iterable[str]) -> None:
     """Raises DataError at the first that linguist does not know."""
-    known = linguist().types
-    for language in languages:
-        if language not in known:
-            near = difflib.get_close_matches(language, known, n=1) or [name for name in known if name.lower() == language.lower()]
-            hint = f"did you mean {near[0]}?" if near else "write linguist's name, for example Python, TypeScript or C++"
-            raise DataError(f"data.languages: found {language!r}; {hint}")
+    for fault in unknown_languages(languages):
+        raise DataError(fault)
 
 
 def require_heldout(recipe: Recipe, books: Tally, origins: Iterable[Origin], files: int) -> None:

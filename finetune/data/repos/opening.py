@@ -156,10 +156,7 @@ def _places(path: str, folder: Path, ref: str) -> tuple[str, str, str, str]:
         raise DataError(f"{printable}: bytes in the path that are no UTF-8; move it or write a link to it") from error
     status, answer, complaint, commit = _answers(folder, ref)
     if status:
-        newer = "repo version" in complaint or "repository extension" in complaint
-        hint = "install a newer git" if newer else "write the path of a work tree or a bare repository"
-        reason = "no git repository" if "not a git repository" in complaint else " ".join(complaint.split())
-        raise DataError(f"{path}: {reason}; {hint}")
+        raise DataError(f"{path}: {_refused(folder, complaint)}")
     if answer.count("\n") != 5:
         raise DataError(f"{path}: a line break in the path, which git can not tell us; move it or write a link to it")
     objects, shallow, object_format, git_folder, in_tree, below = answer.split("\n")
@@ -167,6 +164,25 @@ def _places(path: str, folder: Path, ref: str) -> tuple[str, str, str, str]:
         _, top, _ = ask(folder, "rev-parse", "--show-toplevel")
         raise DataError(f"{path}: a folder inside the repository {top or git_folder}, no repository itself; write {top or git_folder}")
     return objects, shallow, object_format, commit
+
+
+def _refused(folder: Path, complaint: str) -> str:
+    """Why git does not take a folder for a repository, and what to do: of one that it may not look into it says the same as of none."""
+    closed = [place for place in (folder, folder / ".git", folder / ".git" / "HEAD", folder / "HEAD") if _is_closed(place)]
+    if closed:
+        return f"permission denied at {closed[0]}; give yourself the right to read it (ls -ld shows whose it is)"
+    newer = "repo version" in complaint or "repository extension" in complaint
+    hint = "install a newer git" if newer else "write the path of a work tree or a bare repository"
+    return f"{'no git repository' if 'not a git repository' in complaint else ' '.join(complaint.split())}; {hint}"
+
+
+def _is_closed(place: Path) -> bool:
+    """Whether a file or a folder is there that this user may not read."""
+    try:
+        folder = place.is_dir()
+        return (folder or place.is_file()) and not os.access(place, os.R_OK | (os.X_OK if folder else 0), effective_ids=True)
+    except PermissionError:  # of a folder above it
+        return True
 
 
 def _names(folder: Path) -> tuple[str, str]:
