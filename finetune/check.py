@@ -143,14 +143,14 @@ def _miner_faults(recipe: Recipe, base: BaseFolder) -> Iterator[str]:
 
 def _list_faults(data: DataSection) -> Iterator[str]:
     """What a build would refuse of the languages, masks, opt-out lists and benchmarks that a recipe names."""
-    from finetune.data.benchmark_files import check_benchmark  # with numpy, which takes a fifth of a verb's start
     from finetune.data.repos import select
 
     yield from unknown_languages(data.languages)
-    looks: list[Callable[[], object]] = [
-        lambda: select(include=data.include, exclude=data.exclude, since=data.since, opt_out=data.opt_out),
-        *(partial(check_benchmark, each.path, fields=each.fields) for each in data.decontaminate),
-    ]
+    looks: list[Callable[[], object]] = [lambda: select(include=data.include, exclude=data.exclude, since=data.since, opt_out=data.opt_out)]
+    if data.decontaminate:
+        from finetune.data.benchmark_files import check_benchmark  # with numpy
+
+        looks += [partial(check_benchmark, each.path, fields=each.fields) for each in data.decontaminate]
     for look in looks:
         try:
             look()
