@@ -12,33 +12,37 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
+from finetune.data.padding import share_out
 from finetune.records import IGNORED, Encoded, PackedRow
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LOOK_AHEAD = 8192  # samples placed together; at rows of 512 another ten times as many fill no row better
+LOOK_AHEAD = 8192  # samples placed together, or fewer; at rows of 512 another ten times as many fill no row better
 
 
 def pack(encoded: Iterable[Encoded], *, row_length: int, pad_id: int) -> Iterator[PackedRow]:
-    """Rows of exactly `row_length` tokens that hold every sample once and whole, by best fit, longest first.
+    """Rows of exactly `row_length` tokens that hold every sample once and whole, see `place`.
 
-    Samples are taken `LOOK_AHEAD` at a time; rows come in the order of their first samples, so shuffled samples give shuffled rows.
+    Rows come in the order of their first samples, so shuffled samples give shuffled rows.
     """
-    samples = iter(encoded)
-    while chunk := [*islice(samples, LOOK_AHEAD)]:
-        for members in place([len(sample.input_ids) for sample in chunk], row_length=row_length):
-            yield fill([chunk[index] for index in members], row_length=row_length, pad_id=pad_id)
+    samples = [*encoded]
+    for members in rows_of([len(sample.input_ids) for sample in samples], row_length=row_length):
+        yield fill([samples[index] for index in members], row_length=row_length, pad_id=pad_id)
 
 
 def rows_of(lengths: Sequence[int] | NDArray[np.int32], *, row_length: int) -> Iterator[list[int]]:
-    """By their numbers, the samples in each of the rows that `pack` makes of samples of these lengths."""
-    for start in range(0, len(lengths), LOOK_AHEAD):
-        for members in place([int(length) for length in lengths[start : start + LOOK_AHEAD]], row_length=row_length):
+    """By their numbers, the samples in each of the rows that `pack` makes of samples of these lengths.
+
+    They are placed `LOOK_AHEAD` at a time or fewer, in parts of one size: a small last part would leave a row part-empty.
+    """
+    parts = -(-len(lengths) // LOOK_AHEAD)
+    for part in range(parts):
+        start, end = (len(lengths) * each // parts for each in (part, part + 1))
+        for members in place([int(length) for length in lengths[start:end]], row_length=row_length):
             yield [start + member for member in members]
 
 
@@ -53,7 +57,7 @@ def alone(sample: Encoded) -> PackedRow:
 
 
 def place(lengths: Sequence[int], *, row_length: int) -> list[list[int]]:
-    """Which samples share a row: best fit decreasing. Each row lists its samples in their order."""
+    """Which samples share a row: best fit decreasing, then padding is shared out. Each row lists its samples in their order."""
     rows: list[list[int]] = []
     free: list[tuple[int, int]] = []  # (tokens free, row), sorted
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
@@ -68,6 +72,7 @@ def place(lengths: Sequence[int], *, row_length: int) -> list[list[int]]:
         rows[row].append(index)
         if room > length:
             insort(free, (room - length, row))
+    share_out(rows, lengths, row_length=row_length)
     return sorted(sorted(row) for row in rows)
 
 

@@ -62,8 +62,9 @@ def test_windows_join_to_the_text_and_are_cut_before_lines(encoder: Encoder, tex
         assert piece.endswith("\n") or "\n" not in piece
 
 
-def test_a_short_end_takes_from_the_window_before_it() -> None:
-    assert [len(piece) for piece in windows("x" * 82, starts=range(82), room=40)] == [40, 30, 12]
+def test_a_short_end_takes_from_the_window_before_it_and_another_stays_short() -> None:
+    sizes = {length: [len(piece) for piece in windows("x" * length, starts=range(length), room=80)] for length in (80, 161, 180, 190)}
+    assert sizes == {80: [80], 161: [80, 61, 20], 180: [80, 80, 20], 190: [80, 80, 30]}
 
 
 @given(text=texts)

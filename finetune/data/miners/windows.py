@@ -10,6 +10,8 @@ from finetune.data.miners.holes import Parts, Window
 from finetune.data.render import Encoder
 from finetune.records import Origin, SourceFile
 
+_SHORTEST = 48  # tokens, some five lines
+
 
 def windows_of(file: SourceFile, encoder: Encoder, *, room: int) -> Iterator[Window]:
     """The file in windows of at most `room` tokens."""
@@ -42,8 +44,10 @@ def _placed(origin: Origin, pieces: Iterable[str], parts: Parts) -> Iterator[Win
 def windows(text: str, *, starts: Sequence[int], room: int) -> Iterator[str]:
     """The text in pieces of at most `room` of its tokens, which begin at `starts` (in characters).
 
-    Cut before a line where there is one to cut before, and never inside a character. A short end takes a quarter from the piece before it.
+    Cut before a line where there is one to cut before, and never inside a character. A short end takes lines from the piece before it, as
+    many as it needs to say something and no more: short ends fill up rows, and full windows need nobody to fill theirs.
     """
+    shortest = max(room // 40, min(_SHORTEST, room // 4))
     begin = 0
     while begin < len(text):
         first = bisect_left(starts, begin)
@@ -51,7 +55,7 @@ def windows(text: str, *, starts: Sequence[int], room: int) -> Iterator[str]:
         if left <= room:
             yield text[begin:]
             return
-        take = room if left > room + room // 8 else room * 3 // 4
+        take = min(room, left - shortest)
         begin, piece = _cut(text, begin, starts[first + take])
         yield piece
 
