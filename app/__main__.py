@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import shlex
+import json
 import socket
 import sys
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ def serve(options: argparse.Namespace) -> None:
     """Checks what can be wrong without the weights, opens the page, then loads the model: the page says so to who asks meanwhile."""
     auth = _login(options.auth)
     _require_login(options.host, auth)
-    runs = [load_run(Path(folder)) for folder in options.runs]
+    moved = [f"model.path={json.dumps(options.base)}"] if options.base else []
+    runs = [load_run(Path(folder), moved) for folder in options.runs]
     for run in runs:
         run.require("train", error=EvaluateError)
     free_port(options.host, options.port)  # refused before anything is loaded
@@ -77,7 +78,7 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _base(run: Run) -> BaseFolder:
-    """The base of the run. Raises ModelError with the cure where its folder was moved: another path in the recipe is another training."""
+    """The base of the run. Raises ModelError with the cure where its folder was moved."""
     section = run.recipe.model
     try:
         return read_base(section)
@@ -85,9 +86,7 @@ def _base(run: Run) -> BaseFolder:
         folder = of_user(section.path)
         if folder.exists() or not folder.is_absolute():
             raise
-        raise ModelError(
-            f"{run.folder}: {error}; where the folder was moved, leave the recipe as it is and link: ln -s NEW {shlex.quote(str(folder))}"
-        ) from error
+        raise ModelError(f"{run.folder}: found no base at {folder}; add --base FOLDER, the place it was moved to") from error
 
 
 def _page(completer: Completer, runs: Sequence[Run], base: BaseFolder) -> gr.Blocks:
@@ -114,6 +113,7 @@ def _holes(run: Run, base: BaseFolder) -> list[Question]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description="Base and tuned side by side, in a browser on this machine.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a trained run; several share one base model")
+    parser.add_argument("--base", default="", metavar="FOLDER", help="where the base of the runs lies now, if it was moved")
     parser.add_argument("--port", type=int, metavar="N", help=f"where to serve (default: the first free from {_PORTS[0]})")
     parser.add_argument("--host", default="127.0.0.1", help="the address to serve on (default: this machine alone)")
     parser.add_argument("--auth", default="", metavar="USER:PASSWORD", help="ask for a login")

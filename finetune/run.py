@@ -47,13 +47,14 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from finetune.base import read_base
 from finetune.errors import FinetuneError
 from finetune.files import read_object, write_atomic, write_json
 from finetune.lock import hold, holder, refusal
@@ -128,9 +129,21 @@ class Run:
     def done(self, step: str) -> bool:
         """Whether `step` has ended well for this very recipe, on the very result it stands on, and its result is there."""
         mark = self.mark(step)
-        if mark.get("digest") != self.digest(step) or mark.get("stands_on") != self._stands_on(step):
+        if mark.get("stands_on") != self._stands_on(step):
+            return False
+        if mark.get("digest") != self.digest(step) and not (self._moved(step) and self._on_its_base(step)):
             return False
         return (self.folder / _RESULTS[step]).exists() and not self._lost(step)
+
+    def _moved(self, step: str) -> bool:
+        """Whether the recipe is that of `step` but for the place of the base."""
+        mark = self.mark(step)
+        return mark.get("digest") != self.digest(step) and mark.get("anywhere") == step_digest(self.recipe, step, anywhere=True)
+
+    def _on_its_base(self, step: str) -> bool:
+        """Whether the base that the recipe names has the files that `step` was made with."""
+        made = self.mark("build" if step == "build" else "train").get("inputs", {})
+        return bool(made.get("base") == read_base(self.recipe.model).digest)
 
     def _lost(self, step: str) -> list[str]:
         """The files of weights or rows that `step` made and that are gone."""
@@ -160,6 +173,11 @@ class Run:
         writer = holder(self.folder)
         if writer is not None and writer.doing == step:
             raise error(refusal(self.folder, writer))
+        if self._moved(step) and not self._on_its_base(step):
+            raise error(
+                f"{self.folder}: the result of {step!r} was made with other files than lie in model.path={self.recipe.model.path}; "
+                "write model.path of that very base"
+            )
         found = "was made by another recipe, from other data or by another version" if self.mark(step) else "has not been made"
         if (lost := self._lost(step)) and self._is_kept(step):
             found = f"lacks {self.folder / lost[0]}"
@@ -199,6 +217,7 @@ class Run:
         state["steps"][step] = {
             **notes,
             "digest": digest,
+            "anywhere": step_digest(self.recipe, step, anywhere=True),
             "stands_on": stands_on,
             "result": result.hexdigest(),
             "peak_memory_bytes": peak_memory(),
@@ -250,12 +269,12 @@ def _write_recipe(run: Run) -> None:
         write_atomic(run.folder / RECIPE, text)
 
 
-def load_run(folder: Path) -> Run:
-    """The run that lies in `folder`."""
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    """The run that lies in `folder`; overrides win over what its recipe says."""
     path = folder / RECIPE
     if not path.exists():
         raise FinetuneError(f"{folder}: no run lies here (no recipe.yaml); write the folder of a run, for example runs/demo")
-    recipe = load_recipe(path)
+    recipe = load_recipe(path, overrides)
     return Run(folder, recipe)
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from finetune.base import DEMO, read_base
 from finetune.errors import FinetuneError, TrainError
 from finetune.recipe import Recipe, parse_recipe
-from finetune.run import Run, load_run, open_run
+from finetune.run import Run, load_run, open_run, run_of
 
 
 def recipe(folder: Path, *overrides: str) -> Recipe:
     return parse_recipe("name: a", [f"runs={folder}", *overrides])
 
 
-def finish(run: Run, step: str, **found: str) -> None:
+def finish(run: Run, step: str, **found: object) -> None:
     """Ends a step as its owner does: the result first, then the mark."""
     with run.step(step) as notes:
         notes.update(found)
@@ -75,6 +77,55 @@ def test_a_step_is_not_done_for_a_recipe_that_changed_what_it_depends_on(tmp_pat
     finish(run, "build")
     assert open_run(recipe(tmp_path, "train.epochs=3")).done("build")
     assert not open_run(recipe(tmp_path, "data.row_length=128")).done("build")
+
+
+def made_on(base: Path, runs: Path) -> Run:
+    """A run with data and an adapter, made with the files of this base."""
+    run = open_run(recipe(runs, f"model.path={base}"))
+    for step in ("build", "train"):
+        finish(run, step, inputs={"base": read_base(run.recipe.model).digest})
+    return run
+
+
+def test_steps_stay_done_where_the_base_was_moved_to(tmp_path: Path, tiny_base: Path) -> None:
+    """Also for a step that was done in the new place, and back again."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(tiny_base, old)
+    there = made_on(old, tmp_path)
+    old.rename(new)
+    here = open_run(recipe(tmp_path, f"model.path={new}"))
+    assert here.done("build") and here.done("train")
+    with here.step("export"):
+        here.export.mkdir()
+    new.rename(old)
+    assert there.done("export") and here.mark("build")["digest"] != here.digest("build")
+
+
+def test_another_base_in_the_new_place_is_named(tmp_path: Path, tiny_base: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_base, other)
+    (other / "config.json").write_text((other / "config.json").read_text().replace("100000.0", "10000.0"))
+    made_on(tiny_base, tmp_path)
+    run = open_run(recipe(tmp_path, f"model.path={other}"))
+    assert not run.done("build") and not run.done("train")
+    with pytest.raises(TrainError, match=f"'build' was made with other files than lie in model.path={other}; write model.path of that"):
+        run.require("build", error=TrainError)
+
+
+def test_another_change_beside_the_new_place_is_another_recipe(tmp_path: Path, tiny_base: Path) -> None:
+    made_on(tiny_base, tmp_path)
+    moved = tmp_path / "moved"
+    moved.symlink_to(tiny_base)
+    assert run_of(recipe(tmp_path, f"model.path={moved}")).done("train")
+    assert not run_of(recipe(tmp_path, f"model.path={moved}", "seed=7")).done("train")
+    assert not run_of(recipe(tmp_path, f"model.path={moved}", "model.quantization=nf4")).done("train")
+
+
+def test_a_copy_of_the_embedded_base_is_another_base(tmp_path: Path) -> None:
+    """The embedded base reads placeholders as it was trained to, a folder of the same files as its family does."""
+    run = open_run(recipe(tmp_path))
+    finish(run, "build", inputs={"base": read_base(run.recipe.model).digest})
+    assert run.done("build") and not run_of(recipe(tmp_path, f"model.path={DEMO}")).done("build")
 
 
 def test_new_data_makes_the_old_adapter_stale(tmp_path: Path) -> None:

@@ -23,13 +23,20 @@ _WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     "data": ("exports", "processes", "shard_mb"),
     "train": ("fit", "keep_checkpoints", "report_to", "save_every", "spike"),
 }
+_PLACE = ("path", "revision")
 
 
-def step_digest(recipe: Recipe, step: str) -> str:
-    """SHA-256 over the parts of the recipe that `step` depends on."""
+def step_digest(recipe: Recipe, step: str, *, anywhere: bool = False) -> str:
+    """SHA-256 over the parts of the recipe that `step` depends on.
+
+    `anywhere`: wherever the base lies; who compares these has to compare the base's files as well. The embedded base stays what it is:
+    a copy of it elsewhere is read otherwise.
+    """
     whole = lasting(recipe)
     for name, keys in _WITHOUT_EFFECT.items():
         whole[name] = {key: value for key, value in whole[name].items() if key not in keys}
+    if anywhere and recipe.model.path != "demo":
+        whole["model"] = {key: value for key, value in whole["model"].items() if key not in _PLACE}
     return _sha256({name: whole[name] for name in _SECTIONS[step]})
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TrainError
 from finetune.files import flush, read_object, write_json
+from finetune.recipe.digest import step_digest
 from finetune.run import Run, is_main_process
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def claim(run: Run, *, processes: int) -> Checkpoint | None:
         return None
     path = folder / OWNER
     found = read_object(path, error=TrainError, cure=_LOST.format(folder)) if path.exists() else {}
-    differs = [name for name, value in owner.items() if found.get(name) != value]
+    # Wherever the base lies: it is then checked to be the one that the data were built for.
+    moved = found.get("anywhere") == owner.pop("anywhere")
+    differs = [name for name, value in owner.items() if found.get(name) != value and not (moved and name == "digest")]
     if differs:
         what = {"digest": "another recipe", "data": "other data", "processes": f"{found.get('processes')} processes, not {processes}"}
         raise TrainError(
@@ -149,7 +152,8 @@ def fault_of(path: Path) -> str | None:
 
 
 def _owner(run: Run, processes: int) -> dict[str, str | int | None]:
-    return {"digest": run.digest("train"), "data": run.mark("build").get("result"), "processes": processes}
+    anywhere = step_digest(run.recipe, "train", anywhere=True)
+    return {"digest": run.digest("train"), "anywhere": anywhere, "data": run.mark("build").get("result"), "processes": processes}
 
 
 def _folders(folder: Path) -> list[Path]:

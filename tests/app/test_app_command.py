@@ -16,9 +16,8 @@ from fake_completer import FakeCompleter
 
 from app.__main__ import free_port, main
 from finetune.errors import FinetuneError
-from finetune.generate import check_runs
 from finetune.recipe import parse_recipe
-from finetune.run import Run, load_run, open_run
+from finetune.run import Run, open_run
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -73,9 +72,11 @@ def trained(tmp_path: Path, base_path: Path) -> Run:
     run = open_run(parse_recipe("", [f"runs={tmp_path}", f"model.path={base_path}", "data.row_length=256"], name="changed"))
     base = read_base(run.recipe.model)
     text = "".join(f"def a{n}():\n x = {n}\n y = x\n z = y\n return z\n\n" for n in range(9))
-    with run.step("build"):
+    with run.step("build") as notes:
+        notes["inputs"] = {"base": base.digest}
         write_heldout([SourceFile(Origin("shop", "c", "a.py"), "Python", text)], run.data / "heldout.jsonl")
-    with run.step("train"):
+    with run.step("train") as notes:
+        notes["inputs"] = {"base": base.digest}
         run.adapter.mkdir()
         save_adapter(run.recipe.adapter(load_model(base, run.recipe.model), base.family), run.adapter, base)
     return run
@@ -92,17 +93,17 @@ def test_an_adapter_of_another_base_is_refused(tiny_base: Path, tmp_path: Path, 
     assert "the adapter was trained on" in message and "train again" in message
 
 
-def test_a_moved_base_is_named_with_a_cure_that_works(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another path in the recipe would be another recipe, whose training was never made."""
-    old, new = tmp_path / "base", tmp_path / "elsewhere"
+def test_a_moved_base_is_asked_for_and_told(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The new place is looked at before the port, which is the next thing that is wrong."""
+    old, new = tmp_path / "base", tmp_path / "else where"
     shutil.copytree(tiny_base, old)
     run = trained(tmp_path, old)
     old.rename(new)
     message = refusal(capsys, str(run.folder))
-    assert str(run.folder) in message and f"ln -s NEW {old}" in message
-    old.symlink_to(new)
-    check_runs([load_run(run.folder)])
-    assert run.done("train")
+    assert f"{run.folder}: found no base at {old}; add --base FOLDER" in message
+    assert "no port has this number" in refusal(capsys, str(run.folder), "--base", str(new), "--port", "70000")
+    (new / "config.json").write_text((new / "config.json").read_text().replace("100000.0", "10000.0"))
+    assert f"made with other files than lie in model.path={new}" in refusal(capsys, str(run.folder), "--base", str(new))
 
 
 def test_weights_that_can_not_be_loaded_end_the_page(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,16 @@ def test_what_only_watches_may_change_between_starts(prepare: Prepare) -> None:
     assert [*logged(open_run(recipe).adapter)] == [*range(1, 10)]
 
 
+def test_a_stopped_training_goes_on_where_its_base_was_moved_to(prepare: Prepare, tiny_base: Path, tmp_path: Path) -> None:
+    train_until_stopped(prepare(*SETTINGS), step=2)
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_base, moved)
+    recipe = prepare(*SETTINGS, base=moved)
+    before = Kept(open_run(recipe))
+    train(recipe)
+    before.require()
+
+
 @pytest.mark.parametrize("where", ["in an epoch", "at the start of one"])
 def test_a_stop_in_the_middle_of_a_step_saves_the_step_before_it(prepare: Prepare, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     """A step of a large model takes minutes; the passes that were done of it leave no trace, in dropout's draws neither."""
