@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from finetune.data.tally import Tally
 from finetune.records import InstructSample, Origin, Sample
@@ -20,13 +20,20 @@ class Keys(NamedTuple):
     answer: bytes | None
 
 
+class Known(Protocol):
+    """Digests that have come before."""
+
+    def __contains__(self, digest: object, /) -> bool: ...
+    def add(self, digest: bytes, /) -> None: ...
+
+
 @dataclass(slots=True)
 class Gate:
     """One for a build. `tallies` count parts of items, such as functions, where the tallies of a build count items."""
 
     tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    questions: set[bytes] = field(default_factory=set)
-    answers: set[bytes] = field(default_factory=set)
+    questions: Known = field(default_factory=set[bytes])
+    answers: Known = field(default_factory=set[bytes])
 
     def emptied(self) -> Gate:
         """The same gate with new books: what it has let through it knows."""
@@ -53,7 +60,7 @@ class Gate:
         """
         if keys.question in self.questions:
             reason = "same_question"
-        elif keys.answer in self.answers:
+        elif keys.answer is not None and keys.answer in self.answers:
             reason = "same_answer"
         else:
             self.questions.add(keys.question)

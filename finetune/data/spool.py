@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import pickle
-from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
+from struct import Struct
 from typing import IO, Generic, TypeVar
 
 T = TypeVar("T")
-_OPEN = 256  # files at once
+_OPEN = 128  # lists of which the two files are open at once
+_PLACE, _PAIR = Struct("=q"), Struct("=qq")
 
 
 class Writer(Generic[T]):
     """Where the items of a list are put, one after the other."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.ends = array("q", [0])
+    def __init__(self, file: IO[bytes], ends: IO[bytes]) -> None:
+        self._file, self._ends = file, ends
+        self._length = self._end = 0
+        ends.write(_PLACE.pack(0))
 
     def append(self, item: T) -> None:
         """Puts an item at the end."""
-        written = self._file.write(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
-        self.ends.append(self.ends[-1] + written)
+        self._end += self._file.write(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
+        self._ends.write(_PLACE.pack(self._end))
+        self._length += 1
 
     def __len__(self) -> int:
-        return len(self.ends) - 1
+        return self._length
 
 
 @contextmanager
 def write_spool(path: Path, _kind: type[T]) -> Iterator[Writer[T]]:
     """A new list at `path`, to be read once the block has ended."""
-    with path.open("wb") as file:
-        writer = Writer[T](file)
-        yield writer
-    with _ends(path).open("wb") as file:
-        writer.ends.tofile(file)
+    with path.open("wb") as file, _ends(path).open("wb") as ends:
+        yield Writer[T](file, ends)
 
 
 class Spool(Generic[T]):
-    """A list that was written. It holds 8 bytes an item."""
+    """A list that was written. Where its items lie is read from disk as well."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._length = _length(path)
-        self._places = array("q")
-        self._file: IO[bytes] | None = None
+        self._files: tuple[IO[bytes], IO[bytes]] | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -57,24 +56,23 @@ class Spool(Generic[T]):
     def __getitem__(self, index: int) -> T:
         if not 0 <= index < self._length:
             raise IndexError(index)
-        if not self._places:
-            with _ends(self._path).open("rb") as file:
-                self._places.fromfile(file, self._length + 1)
-        if self._file is None:
-            self._file = self._path.open("rb")
-        begin, end = self._places[index], self._places[index + 1]
-        self._file.seek(begin)
-        item: T = pickle.loads(self._file.read(end - begin))
+        if self._files is None:
+            self._files = self._path.open("rb"), _ends(self._path).open("rb")
+        file, ends = self._files
+        ends.seek(index * _PLACE.size)
+        begin, end = _PAIR.unpack(ends.read(_PAIR.size))
+        file.seek(begin)
+        item: T = pickle.loads(file.read(end - begin))
         return item
 
     def __iter__(self) -> Iterator[T]:
         return (self[index] for index in range(self._length))
 
     def close(self) -> None:
-        """Lets the file go until the next item is asked for."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Lets the files go until the next item is asked for."""
+        for file in self._files or ():
+            file.close()
+        self._files = None
 
 
 class Spools(Generic[T]):
@@ -114,4 +112,4 @@ def _ends(path: Path) -> Path:
 
 
 def _length(path: Path) -> int:
-    return _ends(path).stat().st_size // array("q").itemsize - 1
+    return _ends(path).stat().st_size // _PLACE.size - 1

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DECISIONS, SAMPLES = "decisions.parquet", "samples.parquet"
 _BATCH = 4096  # lines written or read at once
+# Of each batch written the writer keeps 5 to 10 kB until the file ends: after these many, batches are larger, and it is two bits a line.
+_SMALL_BATCHES, _LARGER = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class TableWriter(Generic[R]):
         """Puts a row at the end."""
         self._waiting.append(row)
         self.rows += 1
-        if len(self._waiting) == _BATCH:
+        if len(self._waiting) >= (_BATCH if self.rows <= _SMALL_BATCHES * _BATCH else _LARGER * _BATCH):
             self.flush()
 
     def flush(self) -> None:

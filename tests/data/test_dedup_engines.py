@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_texts import WORDS, jaccard, variants
 
-from finetune.data.dedup import Boundary, Disk, plain, sketch
+from finetune.data.dedup import Boundary, plain, sketch
 from finetune.data.dedup.near import Texts, engine_for, nearest_kept
-from finetune.data.dedup.words import LOOKS, TRIES, bands, distinct
+from finetune.data.dedup.words import LOOKS, SHARED, TRIES, bands, distinct
+from finetune.data.room import Disk
 
 code = st.text(alphabet="ab_1 =(\n.é中文😀", max_size=80)
 NOT_A_WORD = re.compile("[^A-Za-z_0-9]")
@@ -108,9 +109,12 @@ def test_a_bucket_of_texts_that_are_unlike_does_not_grow_the_work_of_each(compil
     sketches = np.arange(count * 256, dtype=np.uint32).reshape(count, 256)
     sketches[-1] = sketches[0]  # alike, and LOOKS + 59 places apart
     sketches[-2] = sketches[70]
-    buckets, least = np.zeros((1, count), dtype=np.int64), np.full(count, 100, dtype=np.int64)
+    one_bucket = np.zeros(count, dtype=SHARED)
+    one_bucket["text"] = np.arange(count)
     for engine in (plain, compiled):
-        assert engine.with_partner(buckets, sketches, least).tolist() == [70, count - 2]
+        marked = np.zeros(count, dtype=np.bool_)
+        engine.mark_partners([one_bucket], sketches, np.full(count, 100, dtype=np.int64), marked)
+        assert np.flatnonzero(marked).tolist() == [70, count - 2]
 
 
 def test_no_text_at_all_is_no_trouble(compiled):
@@ -168,7 +172,8 @@ def test_large_arrays_may_lie_on_disk_and_sketches_may_be_known(compiled, tmp_pa
     expected = nearest_kept(Texts(len(contents), contents.__getitem__), threshold=0.7, engine=plain)
     for engine in (plain, compiled):
         for sketched in (None, known):
-            found = nearest_kept(Texts(len(contents), contents.__getitem__, sketched, Disk(tmp_path)), threshold=0.7, engine=engine)
+            room = Disk(tmp_path, block=7)
+            found = nearest_kept(Texts(len(contents), contents.__getitem__, sketched, room), threshold=0.7, engine=engine)
             assert found.keeper.tolist() == expected.keeper.tolist() and found.similarity.tolist() == expected.similarity.tolist()
         assert nearest_kept(Texts(0, contents.__getitem__, None, Disk(tmp_path)), threshold=0.7, engine=engine).keeper.tolist() == []
     assert (expected.keeper >= 0).any()

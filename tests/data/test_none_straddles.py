@@ -22,6 +22,7 @@ from finetune.data.build.stages import STAGES, perform
 from finetune.data.build.teach import KEPT
 from finetune.data.dedup import plain
 from finetune.data.report import BuildReport
+from finetune.data.room import Memory
 from finetune.data.split import side
 from finetune.data.store import read_heldout
 from finetune.data.tables import DECISIONS, Row, read_table
@@ -131,4 +132,4 @@ def test_the_proof_refuses_a_text_that_an_earlier_stage_let_through(make_reposit
             np.save(place, np.sort([*np.load(place), gone[0]]))
         perform(stage, job, opened.tools, shard if stage.by_shard else None)
     with pytest.raises(Straddles, match=r"1 held-out files are like texts that are trained on: project: .*\.py \(0\.\d\d\)"):
-        proof(job)
+        proof(job, Memory())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.data.build.clean import SPLIT
 from finetune.data.build.job import Job, Shard, load
-from finetune.data.build.proof import Proof
+from finetune.data.build.proof import Proof, withdrawn_of
 from finetune.data.build.samples import sizes_of
 from finetune.data.build.settle import Account, account_of, places_of
 from finetune.data.build.teach import Source, samples_of, tried_of
@@ -41,9 +41,7 @@ def ledger(job: Job, shard: Shard, source: Source, proof: Proof) -> Ledger | Non
         return None
     places = np.load(settled / places_of(source, shard))
     found = Ledger(load(settled / account_of(source, shard)), places, np.load(sizes_of(tried / samples_of(source))))
-    names = {repository.name for repository in shard.repositories}
-    withdrawn = {origin: why for origin, why in proof.withdrawn.items() if origin.repo in names}
-    if source == "history" and withdrawn:
+    if source == "history" and (withdrawn := withdrawn_of(job, shard, proof.withdrawn)):
         with closing(Spool[Tried](tried / tried_of(source))) as log:
             _withdraw(found, withdrawn, log)
     return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from finetune.data.build import join, settle
 from finetune.data.build.job import Job
@@ -12,6 +13,9 @@ from finetune.data.build.join import Boundaries, corpus, parts_of, read_joined
 from finetune.data.build.tools import told
 from finetune.data.spool import Spool, Spools
 from finetune.records import Origin, SourceFile
+
+if TYPE_CHECKING:
+    from finetune.data.build.proof import Withdrawn
 
 
 def boundaries_of(job: Job) -> Boundaries:
@@ -27,7 +31,7 @@ class Heldout:
     numbers: join.Joined
     changes: Spool[Origin]
     boundaries: Boundaries
-    withdrawn: Collection[Origin]
+    withdrawn: Withdrawn
     trained: int = 0
 
     def like(self, text: str) -> str | None:
@@ -36,13 +40,13 @@ class Heldout:
             after = match.number - len(self.numbers.held)
             if after < 0:
                 return told(self.files[int(self.numbers.held[match.number])].origin, match.similarity)
-            if (origin := self.changes[after // 2]) not in self.withdrawn:
-                return told(origin, match.similarity)
+            if not self.withdrawn.has(after // 2):
+                return told(self.changes[after // 2], match.similarity)
         return None
 
 
 @contextmanager
-def open_heldout(job: Job, withdrawn: Collection[Origin]) -> Iterator[Heldout]:
+def open_heldout(job: Job, withdrawn: Withdrawn) -> Iterator[Heldout]:
     """What a job whose stages are done holds out."""
     with corpus(job) as files, closing(Spool[Origin](job.place("settle") / settle.HELD)) as changes:
         yield Heldout(files, read_joined(job), changes, boundaries_of(job), withdrawn)

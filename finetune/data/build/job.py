@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from finetune.data.build.tools import Tools
 from finetune.data.repos import Repository
 from finetune.data.repos.trees import list_tree
+from finetune.data.room import Disk, Memory
 from finetune.files import flush, json_text, write_atomic, write_json
 from finetune.progress import track
 from finetune.recipe import Recipe
@@ -54,6 +56,11 @@ class Job:
     def part_bytes(self) -> int:
         """Bytes of held-out text that are indexed together: the index is twelve times that while it is made."""
         return max(1, int(self.recipe.data.shard_mb * MEGABYTE / 8))
+
+    @property
+    def block(self) -> int:
+        """Rows of numbers that are held in memory at once, where they are of all shards."""
+        return max(64, int(self.recipe.data.shard_mb * MEGABYTE / 128))
 
     def place(self, stage: str, shard: Shard | None = None) -> Path:
         """The folder of a stage's result."""
@@ -109,6 +116,18 @@ def cut(repositories: Sequence[Repository], *, shard_mb: float) -> tuple[Shard, 
 def _bytes(repository: Repository) -> int:
     with repository.store() as store:
         return sum(entry.size or 0 for entry in list_tree(store, repository.commit))
+
+
+@contextmanager
+def room_of(job: Job, folder: Path) -> Iterator[Memory]:
+    """Room for arrays that grow with the corpus: memory for one shard, for several a folder that is there as long as the block lasts."""
+    if len(job.shards) == 1:
+        yield Memory()
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    yield Disk(folder, block=job.block)
+    shutil.rmtree(folder)
 
 
 def write_job(job: Job, inputs: Mapping[str, Any]) -> None:

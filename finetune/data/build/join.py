@@ -5,7 +5,6 @@ copies and near-duplicates -> sides -> an index of the held-out texts, in parts
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data.build.checks import require_heldout
-from finetune.data.build.clean import FACTS, FILES, FILLED, SKETCHES, TALLY
-from finetune.data.build.job import Job, Task, load
+from finetune.data.build.clean import FACT, FACTS, FILES, FILLED, SKETCHES, TALLY
+from finetune.data.build.job import Job, Task, load, room_of
 from finetune.data.build.mapped import dump_mapped, load_mapped, save
-from finetune.data.dedup import BINS, Boundary, Copies, Disk, Match, Means, Memory, Sketched, engine_for, find_copies, preferred
+from finetune.data.dedup import BINS, Boundary, Copies, Match, Means, Sketched, engine_for, find_copies, preferred
+from finetune.data.room import Memory, singly
 from finetune.data.spool import Spools
 from finetune.data.tally import Tally
 from finetune.records import SourceFile
@@ -60,46 +60,54 @@ class Boundaries:
 def join(task: Task) -> None:
     """Leaves who goes for whom, who is held out, and the index to compare with."""
     job, near = task.job, task.job.recipe.data.near_duplicates
-    facts = np.concatenate([np.load(place / FACTS) for place in job.places("clean")])
-    names = facts["name"] + np.repeat(*_begins(job))
-    order = preferred(facts["length"], names)
-    engine = engine_for(int(facts["length"].sum()))
-    with corpus(job) as files:
-        with _room(task) as room:
-            means = Means(engine, lambda numbers: _sketches(job, numbers, room), room)
-            copies = find_copies(files, order, facts["digest"], means, threshold=near.threshold if near.enabled else None)
-        held = np.flatnonzero((copies.keeper < 0) & facts["valid"])
+    with corpus(job) as files, room_of(job, task.folder / "arrays") as room:
+        facts = _facts(job, room)
+        order = preferred(facts["length"], facts["name"], room)
+        means = Means(engine_for(int(facts["length"].sum())), lambda numbers: _sketches(job, numbers, room), room)
+        copies = find_copies(files, order, facts["digest"], means, threshold=near.threshold if near.enabled else None)
+        held = _numbers(copies, room, facts["valid"])
         if not len(held):
-            _refuse(job, copies, files)
-        texts = (files[number].text for number in held.tolist())
+            _refuse(job, copies, files, room)
+        texts = (files[number].text for number in singly(held))
         write_parts(texts, task.folder / PARTS, threshold=near.across, part_bytes=job.part_bytes)
-    for name, values in ((_KEEPER, copies.keeper), (_SIMILARITY, copies.similarity), (_EXACT, copies.exact), (_HELD, held)):
-        save(task.folder / name, values)
+        for name, values in ((_KEEPER, copies.keeper), (_SIMILARITY, copies.similarity), (_EXACT, copies.exact), (_HELD, held)):
+            save(task.folder / name, values)
 
 
-@contextmanager
-def _room(task: Task) -> Iterator[Memory]:
-    """Memory for a corpus of one shard, a folder for one of several."""
-    if len(task.job.shards) == 1:
-        yield Memory()
-        return
-    folder = task.folder / "arrays"
-    folder.mkdir()
-    yield Disk(folder)
-    shutil.rmtree(folder)
+def _facts(job: Job, room: Memory) -> NDArray[np.void]:
+    """What is known of each file, its place in the order of names among the whole corpus'."""
+    begins, counts = _begins(job)
+    facts = room.empty((sum(counts),), FACT)
+    for begin, count, folder in zip(begins, counts, job.places("clean"), strict=True):
+        own = facts[begin : begin + count]
+        own[:] = np.load(folder / FACTS)
+        own["name"] += begin
+    return facts
+
+
+def _numbers(copies: Copies, room: Memory, which: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """The files that stay, of those asked for."""
+    parts = (
+        own.start + np.flatnonzero((copies.keeper[own] < 0) & (True if which is None else which[own]))
+        for own in room.blocks(len(copies.keeper))
+    )
+    return room.joined(parts, np.int64)
 
 
 def _sketches(job: Job, numbers: NDArray[np.int64], room: Memory) -> Sketched:
     """The sketches of files in this order, read shard by shard."""
     begins, counts = _begins(job)
-    places = np.full(sum(counts), -1, dtype=np.int64)
-    places[numbers] = np.arange(len(numbers))
-    found = Sketched(room.empty((len(numbers), BINS), np.uint32), np.empty(len(numbers), dtype=np.int64))
+    places = room.full((sum(counts),), -1, np.int64)
+    for block in room.blocks(len(numbers)):
+        places[numbers[block]] = np.arange(block.start, block.stop)
+    found = Sketched(room.empty((len(numbers), BINS), np.uint32), room.empty((len(numbers),), np.int64))
     for begin, count, folder in zip(begins, counts, job.places("clean"), strict=True):
         own = places[begin : begin + count]
         here = np.flatnonzero(own >= 0)
-        found.sketches[own[here]] = np.load(folder / SKETCHES, mmap_mode="r")[here]
         found.filled[own[here]] = np.load(folder / FILLED)[here]
+        sketches = np.load(folder / SKETCHES, mmap_mode="r")
+        for block in room.blocks(len(here), row_bytes=sketches[:1].nbytes):
+            found.sketches[own[here[block]]] = sketches[here[block]]
     return found
 
 
@@ -149,13 +157,14 @@ def _begins(job: Job) -> tuple[list[int], list[int]]:
     return begins[:-1], counts
 
 
-def _refuse(job: Job, copies: Copies, files: Spools[SourceFile]) -> None:
+def _refuse(job: Job, copies: Copies, files: Spools[SourceFile], room: Memory) -> None:
     """Raises DataError: there is nothing to measure on."""
     tallies: Iterable[Tally] = (load(place / TALLY) for place in job.places("clean"))
     books = Tally()
     for tally in tallies:
         books.read += tally.read
         books.dropped += tally.dropped
-    books.dropped += Counter({"copy": int(copies.exact.sum()), "near_copy": int(((copies.keeper >= 0) & ~copies.exact).sum())})
-    unique = np.flatnonzero(copies.keeper < 0).tolist()
-    require_heldout(job.recipe, books, (files[number].origin for number in unique), len(unique))
+    unique = _numbers(copies, room)
+    exact = int(np.count_nonzero(copies.exact))
+    books.dropped += Counter({"copy": exact, "near_copy": len(copies.keeper) - len(unique) - exact})
+    require_heldout(job.recipe, books, (files[number].origin for number in singly(unique)), len(unique))

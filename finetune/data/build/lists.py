@@ -6,25 +6,31 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finetune.data.build.account import Ledger, decided, ledger
+from finetune.data.build.clean import FACTS
 from finetune.data.build.job import Job, Shard
-from finetune.data.build.join import corpus, read_joined
+from finetune.data.build.join import Joined, corpus, read_joined
 from finetune.data.build.proof import Proof
 from finetune.data.build.shuffle import Shuffle
 from finetune.data.build.teach import SOURCES, Source, samples_of
 from finetune.data.build.totals import Totals
 from finetune.data.mine import Books
 from finetune.data.miners.jsonl import Jsonl
+from finetune.data.ordered import ordered
+from finetune.data.room import Memory, singly
+from finetune.data.spool import Spools
 from finetune.data.store import open_lines, write_heldout, write_lines
 from finetune.data.tables import DECISIONS, Row, open_table
 from finetune.data.tally import Decision, Redaction
+from finetune.records import SourceFile
 
+_GONE = np.dtype([("keeper", np.int64), ("name", np.int64), ("number", np.int64)])
 _REFUSED, _PARTS = "refused.jsonl", "refused"  # the parts go before the dataset is whole, and with it after a kill
 
 
@@ -52,33 +58,52 @@ def _ledgers(job: Job, source: Source, proof: Proof) -> Iterator[tuple[Shard, Le
 
 
 def write_lists(job: Job, proof: Proof, lines: Books, folder: Path) -> None:
-    """The other lists."""
+    """The lists of what is held out, replaced and refused."""
     joined = read_joined(job)
     with corpus(job) as files:
-        write_heldout((files[number] for number in joined.held.tolist()), folder / "heldout.jsonl")
-    write_lines(_clusters(job), folder / "clusters.jsonl")
+        write_heldout((files[number] for number in singly(joined.held)), folder / "heldout.jsonl")
     write_lines(_redactions(job, proof, lines), folder / "redactions.jsonl")
     with _Refused(folder / _PARTS) as refused:
         refused.add(lines)
     refused.join(folder / _REFUSED, [{"miner": Jsonl.kind} | _decision_line(each) for each in lines.tally.decisions])
 
 
-def _clusters(job: Job) -> Iterator[dict[str, Any]]:
-    """The groups of files that are nearly the same, by the one that stays."""
-    joined = read_joined(job)
-    gone = np.flatnonzero(joined.keeper >= 0)
-    gone = gone[np.argsort(joined.keeper[gone], kind="stable")]
-    with corpus(job) as files:
-        for keeper, members in groupby(gone.tolist(), key=lambda number: int(joined.keeper[number])):
-            stays = files[keeper].origin
-            left_out = []
-            for number in members:
-                origin = files[number].origin
-                similarity = round(float(joined.similarity[number]), 4)
-                reason = "copy" if joined.exact[number] else "near_copy"
-                left_out.append({"repo": origin.repo, "path": origin.path, "similarity": similarity, "reason": reason})
-            left_out.sort(key=lambda each: (str(each["repo"]), str(each["path"])))
-            yield {"keeper": {"repo": stays.repo, "path": stays.path}, "left_out": left_out}
+def write_clusters(job: Job, path: Path, room: Memory) -> None:
+    """The groups of files that are nearly the same, a line each: the one that stays, and the others by repository and path."""
+    joined, before = read_joined(job), -1
+    with path.open("w", encoding="utf-8") as file, corpus(job) as files:
+        for part in ordered(_gone(job, files, joined), _GONE, room, keys=2):
+            for keeper, number in zip(singly(part["keeper"]), singly(part["number"]), strict=True):
+                if keeper == before:
+                    file.write(", ")
+                else:
+                    file.write("]}\n" * (before >= 0) + f'{{"keeper": {_json(_place_of(files[keeper]))}, "left_out": [')
+                about = {
+                    "similarity": round(float(joined.similarity[number]), 4),
+                    "reason": "copy" if joined.exact[number] else "near_copy",
+                }
+                file.write(_json(_place_of(files[number]) | about))
+                before = keeper
+        file.write("]}\n" * (before >= 0))
+
+
+def _gone(job: Job, files: Spools[SourceFile], joined: Joined) -> Iterator[NDArray[np.void]]:
+    """The files that went for others, each with its place in the order of names."""
+    for shard in job.shards:
+        begin, names = files.begin(shard.number), np.load(job.place("clean", shard) / FACTS)["name"]
+        keeper = joined.keeper[begin : begin + len(names)]
+        here = np.flatnonzero(keeper >= 0)
+        rows = np.empty(len(here), dtype=_GONE)
+        rows["keeper"], rows["name"], rows["number"] = keeper[here], begin + names[here], begin + here
+        yield rows
+
+
+def _place_of(file: SourceFile) -> dict[str, Any]:
+    return {"repo": file.origin.repo, "path": file.origin.path}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _redactions(job: Job, proof: Proof, lines: Books) -> Iterator[dict[str, Any]]:

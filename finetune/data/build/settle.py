@@ -1,6 +1,6 @@
 """Stage settle: what depends on everything before it, in the order of names and of git. No change twice, no question or answer twice.
 
-Looks at 16 bytes of each change, and 32 of each instruction.
+Looks at 16 bytes of each change, and 32 of each instruction; which have come before is asked of files (digests.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from finetune.data.build.join import write_parts
 from finetune.data.build.mapped import save
 from finetune.data.build.samples import sizes_of
 from finetune.data.build.teach import HEARD, KEPT, SOURCES, TAUGHT, Source, samples_of, tally_of, tried_of
+from finetune.data.digests import Digests, Since
 from finetune.data.gate import Gate
 from finetune.data.mine import Books, Fit, Tried, settle
 from finetune.data.split import Split
@@ -27,7 +28,9 @@ from finetune.data.spool import Spool, Writer, write_spool
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin
 
-GATE, PARTS, HELD, PLACE = "gate.pickle", "parts", "held", np.dtype([("order", np.uint64), ("stays", np.bool_)])
+PARTS, HELD, BEGINS, PLACE = "parts", "held", "begins.npy", np.dtype([("order", np.uint64), ("stays", np.bool_)])
+
+_QUESTIONS, _ANSWERS, _CHANGES = "questions", "answers", "changes"
 
 
 class Account(NamedTuple):
@@ -40,20 +43,28 @@ class Account(NamedTuple):
 
 def settle_all(task: Task) -> None:
     """Leaves accounts of each shard, the place of each sample in the shuffle, and an index of the texts of held-out changes."""
-    job, gate = task.job, Gate()
+    job, gate = task.job, Gate(questions=Digests(task.folder / _QUESTIONS), answers=Digests(task.folder / _ANSWERS))
+    seen = Digests(task.folder / _CHANGES)
     for source in SOURCES:
-        seen: set[bytes] = set()
         for shard in job.shards:
             gate = gate.emptied()
             if (job.place("teach", shard) / tally_of(source)).exists():
                 _settle(Task(job, task.tools, task.folder, shard), source, gate, seen)
-    dump(gate.emptied(), task.folder / GATE)
+    (task.folder / _CHANGES).unlink()
+    begins = [0]
     with write_spool(task.folder / HELD, Origin) as origins:
-        texts = _held_texts(job, task.folder, origins)
+        texts = _held_texts(job, task.folder, origins, begins)
         write_parts(texts, task.folder / PARTS, threshold=job.recipe.data.near_duplicates.across, part_bytes=job.part_bytes)
+    save(task.folder / BEGINS, np.array(begins, dtype=np.int64))
 
 
-def _settle(task: Task, source: Source, gate: Gate, seen: set[bytes]) -> None:
+def gate_of(job: Job) -> Gate:
+    """A gate that knows what the stage has let through."""
+    folder = job.place("settle")
+    return Gate(questions=Since(folder / _QUESTIONS), answers=Since(folder / _ANSWERS))
+
+
+def _settle(task: Task, source: Source, gate: Gate, seen: Digests) -> None:
     job, taught = task.job, task.before("teach")
     tally: Tally = load(taught / tally_of(source))
     books = Books(tally, gate)
@@ -79,7 +90,7 @@ def _settle(task: Task, source: Source, gate: Gate, seen: set[bytes]) -> None:
     dump(account._replace(books=Books(tally, Gate(gate.tallies))), task.folder / account_of(source, task.own))
 
 
-def _copies(path: Path, tally: Tally, seen: set[bytes]) -> set[Origin]:
+def _copies(path: Path, tally: Tally, seen: Digests) -> set[Origin]:
     """The changes that did what one of an earlier shard did; what else is left out of them is counted now."""
     gone, own = set(), set()
     with closing(Spool[Heard](path)) as records:
@@ -90,7 +101,8 @@ def _copies(path: Path, tally: Tally, seen: set[bytes]) -> set[Origin]:
                 tally.drop(record.origin, "copy")
             elif record.reason:
                 tally.drop(record.origin, record.reason, record.detail)
-    seen |= own
+    for digest in own:
+        seen.add(digest)
     return gone
 
 
@@ -108,13 +120,14 @@ def teaching(job: Job, shard: Shard, folder: Path, *, valid: bool) -> Iterator[C
                 yield change
 
 
-def _held_texts(job: Job, folder: Path, origins: Writer[Origin]) -> Iterator[str]:
-    """Both texts of every change that is held out, the two of the origin that is put aside meanwhile."""
+def _held_texts(job: Job, folder: Path, origins: Writer[Origin], begins: list[int]) -> Iterator[str]:
+    """Both texts of every change that is held out, the two of the origin that is put aside meanwhile; where each shard's begin."""
     for shard in job.shards:
         for change in teaching(job, shard, folder, valid=True):
             origins.append(change.origin)
             yield change.before
             yield change.after
+        begins.append(len(origins))
 
 
 def places_of(source: Source, shard: Shard) -> str:

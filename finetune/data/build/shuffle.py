@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.data.build.samples import Stored
+from finetune.data.build.tools import SIDES
+from finetune.data.ordered import Sorter
 from finetune.data.pack import alone, fill, rows_of
+from finetune.data.room import Memory
 from finetune.data.spool import Spools
 from finetune.data.tables import SampleRow, TableWriter
 from finetune.records import Encoded, PackedRow, Side
@@ -19,11 +22,12 @@ _PLACE = np.dtype([("order", np.uint64), ("list", np.uint32), ("number", np.uint
 
 
 class Shuffle:
-    """Where each sample lies: 20 bytes a sample, and of a side that is put in order 48."""
+    """Where each sample lies: 40 bytes of the room a sample."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Memory) -> None:
         self._lists: list[Path] = []
-        self._found: dict[Side, list[NDArray[np.void]]] = {"train": [], "valid": []}
+        self._room = room
+        self._found: dict[Side, Sorter] = {side: Sorter(_PLACE, room, keys=3) for side in SIDES}
 
     def add(self, path: Path, places: NDArray[np.void], sizes: NDArray[np.void]) -> None:
         """The samples of a list that stay."""
@@ -31,19 +35,16 @@ class Shuffle:
             here = np.flatnonzero(places["stays"] & (sizes["valid"] == (side == "valid")))
             own = np.empty(len(here), dtype=_PLACE)
             own["order"], own["list"], own["number"], own["tokens"] = places["order"][here], len(self._lists), here, sizes["tokens"][here]
-            found.append(own)
+            found.add(own)
         self._lists.append(path)
 
     def rows(self, side: Side, table: TableWriter[SampleRow], *, row_length: int | None, pad_id: int) -> Iterator[PackedRow]:
         """The rows of a side, once; their samples are put into the table. `row_length` None: each sample has a row of its own."""
-        found = np.concatenate(self._found.pop(side))
-        found = found[np.argsort(found["order"], kind="stable")]
+        found = self._room.joined(self._found.pop(side).parts(), _PLACE)
         members = ([index] for index in range(len(found))) if row_length is None else rows_of(found["tokens"], row_length=row_length)
         with self._opened() as lists:
-            begins = np.array([lists.begin(number) for number in range(len(self._lists))], dtype=np.int64)
-            numbers = begins[found["list"]] + found["number"]
             for row, indices in enumerate(members):
-                samples = [lists[int(numbers[index])] for index in indices]
+                samples = [lists[lists.begin(part) + number] for part, number in found[["list", "number"]][indices].tolist()]
                 encoded = [sample.encoded for sample in samples]
                 for sample, ids in zip(samples, encoded, strict=True):
                     table.add(_line(sample, ids, side, row))

@@ -14,10 +14,10 @@ from finetune.data.build import settle
 from finetune.data.build.card import card
 from finetune.data.build.checks import require_samples
 from finetune.data.build.heldout import Heldout, open_heldout
-from finetune.data.build.job import Job, load
+from finetune.data.build.job import Job, load, room_of
 from finetune.data.build.join import read_joined
 from finetune.data.build.lines import Mix, mix
-from finetune.data.build.lists import write_accounts, write_lists
+from finetune.data.build.lists import write_accounts, write_clusters, write_lists
 from finetune.data.build.proof import proof
 from finetune.data.build.samples import SampleWriter, sizes_of, wide
 from finetune.data.build.shuffle import Shuffle
@@ -31,17 +31,17 @@ from finetune.data.report import BuildReport, Counts, Source, SplitCheck
 from finetune.data.store import write_rows
 from finetune.data.tables import SAMPLES, SampleRow, open_table
 from finetune.data.tally import Tally
-from finetune.files import staged_folder, write_atomic, write_json
+from finetune.files import STAGED, staged_folder, write_atomic, write_json
 from finetune.records import Side
 from finetune.run import Run
 
-_LINES = "lines.samples"
+_LINES, _ARRAYS = "lines.samples", f"{STAGED}arrays"
 
 
 def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> BuildReport:
     """The dataset of a job whose stages are all done, whole or not at all."""
-    found, totals, shuffle = proof(job), Totals(), Shuffle()
-    with staged_folder(run.data) as folder:
+    with staged_folder(run.data) as folder, room_of(job, job.folder / _ARRAYS) as room:
+        found, totals, shuffle = proof(job, room), Totals(), Shuffle(room)
         write_accounts(job, found, folder, totals, shuffle)
         with open_heldout(job, found.withdrawn) as heldout:
             lines = _mixed(job, tools, dialogues, heldout, totals, shuffle)
@@ -49,6 +49,7 @@ def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> B
         require_samples(totals.by_side(), totals.items.dropped)
         rows = _write_rows(shuffle, folder, tools)
         write_lists(job, found, lines, folder)
+        write_clusters(job, folder / "clusters.jsonl", room)
         engine = _engine(job, [tools.encoder.engine] if dialogues else [])
         report = replace(_report(job, totals, check, rows, hashes(folder), engine), benchmark_texts=tools.benchmarks.texts)
         write_json(folder / "report.json", report.as_dict())
@@ -58,7 +59,7 @@ def write(run: Run, job: Job, tools: Tools, dialogues: Sequence[Dialogues]) -> B
 
 def _mixed(job: Job, tools: Tools, dialogues: Sequence[Dialogues], heldout: Heldout, totals: Totals, shuffle: Shuffle) -> Books:
     """The books of the lines that are mixed in; their samples join the others."""
-    books = Books(Tally(), load(job.place("settle") / settle.GATE))
+    books = Books(Tally(), settle.gate_of(job))
     if not dialogues:
         return books
     path, bench = job.folder / _LINES, Bench(tools.encoder, job.recipe.data.row_length, job.recipe.seed)

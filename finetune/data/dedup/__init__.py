@@ -4,17 +4,14 @@ from finetune.data.dedup.boundary import Boundary, Match
 from finetune.data.dedup.exact import digest, drop_copies
 from finetune.data.dedup.files import Copies, Means, content, find_copies, preferred
 from finetune.data.dedup.near import Sketched, engine_for, sketch
-from finetune.data.dedup.room import Disk, Memory
 from finetune.data.dedup.words import BINS
 
 __all__ = [
     "BINS",
     "Boundary",
     "Copies",
-    "Disk",
     "Match",
     "Means",
-    "Memory",
     "Sketched",
     "content",
     "digest",

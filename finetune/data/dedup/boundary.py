@@ -30,13 +30,16 @@ class Match(NamedTuple):
 
 
 class Boundary:
-    """The held-out texts by their runs: 12 bytes for each run of each of them."""
+    """The held-out texts by their runs: 12 bytes for each run of each of them, in arrays alone, which may lie in a file."""
 
     def __init__(self, texts: Iterable[str], *, threshold: float) -> None:
         self._threshold = threshold
         self._read = 0
-        self._same: dict[bytes, list[int]] = {}
-        sets = [self._set_of(number, text) for number, text in enumerate(texts)]
+        contents = [_bytes(text) for text in texts]
+        digests = np.array([_digest(content) for content in contents], dtype=np.uint64).reshape(-1, 2)
+        self._numbers = np.argsort(digests[:, 0], kind="stable")
+        self._high, self._low = digests[self._numbers].T.copy()
+        sets = [self._runs(content) for content in contents]
         self._sizes = np.array([len(each) for each in sets], dtype=np.int64)
         values = np.concatenate([np.empty(0, dtype=np.uint64), *sets])
         order = np.argsort(values, kind="stable")
@@ -58,7 +61,7 @@ class Boundary:
     def all_near(self, text: str) -> list[Match]:
         """Every held-out text that is this one or a near-duplicate of it."""
         content = _bytes(text)
-        matches = {number: Match(number, 1.0) for number in self._same.get(_digest(content), [])}
+        matches = {number: Match(number, 1.0) for number in self._same_as(content)}
         own = self._runs(content)
         if len(own) and np.count_nonzero(self._occurs[own >> self._shift]) >= self._threshold * len(own):
             matches = {match.number: match for match in self._compared(own)} | matches
@@ -74,10 +77,11 @@ class Boundary:
         similarity = common / (len(own) + self._sizes - common)
         return [Match(int(index), float(similarity[index])) for index in np.flatnonzero(similarity >= self._threshold)]
 
-    def _set_of(self, number: int, text: str) -> Hashes:
-        content = _bytes(text)
-        self._same.setdefault(_digest(content), []).append(number)
-        return self._runs(content)
+    def _same_as(self, content: bytes) -> list[int]:
+        high, low = _digest(content)
+        begin, end = np.searchsorted(self._high, high, side="left"), np.searchsorted(self._high, high, side="right")
+        found: list[int] = self._numbers[begin:end][self._low[begin:end] == low].tolist()
+        return found
 
     def _runs(self, content: bytes) -> Hashes:
         self._read += len(content)
@@ -88,5 +92,5 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+def _digest(content: bytes) -> Hashes:
+    return np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), dtype=np.uint64)

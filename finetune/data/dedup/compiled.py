@@ -13,7 +13,8 @@ from finetune.data.dedup.words import BINS, EMPTY, LOOKS, MIX_1, MIX_2, RUN, SAL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from finetune.data.dedup.words import Hashes, Numbers, Sketches
+    from finetune.data.dedup.words import Hashes, Numbers, Shared, Sketches
+    from finetune.data.room import Memory
 
     Bytes = NDArray[np.uint8]
 
@@ -47,21 +48,19 @@ def sketches(contents: Sequence[bytes]) -> tuple[Sketches, Numbers]:
     return found, filled
 
 
-def with_partner(buckets: Numbers, sketches: Sketches, least: Numbers) -> Numbers:
+def mark_partners(shared: Sequence[Shared], sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
     """See Engine."""
-    marked = np.zeros(buckets.shape[1], dtype=np.bool_)
-    for band in buckets:
-        members = np.flatnonzero(band >= 0)
-        members = members[np.argsort(band[members], kind="stable")]
-        _mark(band, members, sketches, least, marked)
-    return np.flatnonzero(marked)
+    for rows in shared:
+        _mark(rows["bucket"], rows["text"], sketches, least, marked)
 
 
-def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float) -> Near:
+def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float, room: Memory) -> Near:
     """See Engine."""
-    near = Near(np.full(buckets.shape[1], -1, dtype=np.int64), np.zeros(buckets.shape[1]))
-    heads = np.full(int(buckets.max(initial=-1)) + 1, -1, dtype=np.int64)
-    _keepers(np.ascontiguousarray(buckets.T), heads, sketches, least, (sets.values, sets.starts, threshold), (near.keeper, near.similarity))
+    count = buckets.shape[1]
+    near = Near(room.full((count,), -1, np.int64), room.full((count,), 0.0, np.float64))
+    heads = room.full((int(buckets.max(initial=-1)) + 1,), -1, np.int64)
+    lists = (buckets, heads, room.full(buckets.shape, -1, np.int64), room.full((count,), -1, np.int64))
+    _keepers(lists, sketches, least, (sets.values, sets.starts, threshold), (near.keeper, near.similarity))
     return near
 
 
@@ -163,12 +162,12 @@ def _agreement(one: int, other: int, sketches: Sketches) -> int:
 
 
 @_kernel
-def _mark(band: Numbers, members: Numbers, sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
-    """Marks what has a partner near it in its bucket; two that are marked are not compared again."""
+def _mark(buckets: Numbers, members: Numbers, sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
+    """Marks what has a partner near it in its bucket, the members lying by buckets; two that are marked are not compared again."""
     begin = 0
     for index in range(len(members)):
         one = members[index]
-        begin = begin if band[members[begin]] == band[one] else index
+        begin = begin if buckets[begin] == buckets[index] else index
         for place in range(max(begin, index - LOOKS), index):
             other = members[place]
             if marked[one] and marked[other]:
@@ -189,14 +188,12 @@ def _common(one: Hashes, other: Hashes) -> int:
 
 
 @_kernel
-def _candidates(
-    one: int, lists: tuple[Numbers, Numbers, Numbers], seen: Numbers, sketches: Sketches, least: Numbers, found: Numbers
-) -> int:
+def _candidates(one: int, lists: tuple[Numbers, Numbers, Numbers, Numbers], sketches: Sketches, least: Numbers, found: Numbers) -> int:
     """Fills `found` with (agreement, text) of those that agree with `one`, the last to come first in each band; says how many."""
-    buckets, heads, following = lists
+    buckets, heads, following, seen = lists
     looked = count = 0
-    for band in range(buckets.shape[1]):
-        other = heads[buckets[one, band]] if buckets[one, band] >= 0 else -1
+    for band in range(len(buckets)):
+        other = heads[buckets[band, one]] if buckets[band, one] >= 0 else -1
         while other >= 0 and looked < LOOKS:
             if seen[other] != one:
                 seen[other] = one
@@ -205,7 +202,7 @@ def _candidates(
                 if agreement >= min(least[one], least[other]):
                     found[count, 0], found[count, 1] = agreement, other
                     count += 1
-            other = following[other, band]
+            other = following[band, other]
     return count
 
 
@@ -224,21 +221,19 @@ def _take_best(found: Numbers, count: int) -> int:
 
 @_kernel
 def _keepers(
-    buckets: Numbers,
-    heads: Numbers,
+    lists: tuple[Numbers, Numbers, Numbers, Numbers],
     sketches: Sketches,
     least: Numbers,
     compared: tuple[Hashes, Numbers, float],
     near: tuple[Numbers, NDArray[np.float64]],
 ) -> None:
     """A bucket is a linked list of the texts in it that stay: from its head, and on by `following`."""
+    buckets, heads, following, _ = lists
     values, starts, threshold = compared
     keeper, similarity = near
-    following = np.full(buckets.shape, -1, dtype=np.int64)
-    seen = np.full(len(buckets), -1, dtype=np.int64)
     found = np.empty((LOOKS, 2), dtype=np.int64)
-    for one in range(len(buckets)):
-        count = _candidates(one, (buckets, heads, following), seen, sketches, least, found)
+    for one in range(buckets.shape[1]):
+        count = _candidates(one, lists, sketches, least, found)
         for attempt in range(min(count, TRIES)):
             other = _take_best(found, count - attempt)
             own, others = values[starts[one] : starts[one + 1]], values[starts[other] : starts[other + 1]]
@@ -246,7 +241,7 @@ def _keepers(
             alike = common / (len(own) + len(others) - common)
             if alike >= threshold and (alike > similarity[one] or (alike == similarity[one] and other < keeper[one])):
                 keeper[one], similarity[one] = other, alike
-        for band in range(buckets.shape[1]):
-            if keeper[one] < 0 and buckets[one, band] >= 0:
-                following[one, band] = heads[buckets[one, band]]
-                heads[buckets[one, band]] = one
+        for band in range(len(buckets)):
+            if keeper[one] < 0 and buckets[band, one] >= 0:
+                following[band, one] = heads[buckets[band, one]]
+                heads[buckets[band, one]] = one

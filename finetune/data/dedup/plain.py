@@ -14,7 +14,8 @@ from finetune.data.dedup.words import BINS, EMPTY, LETTER, LOOKS, RUN, SIGN, TRI
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from finetune.data.dedup.words import Hashes, Numbers, Sketches
+    from finetune.data.dedup.words import Hashes, Numbers, Shared, Sketches
+    from finetune.data.room import Memory
 
 _KINDS = kinds()
 _ORDERS = orders()
@@ -90,29 +91,26 @@ def _dense(sketches: Sketches, filled: Numbers) -> Sketches:
     return dense
 
 
-def with_partner(buckets: Numbers, sketches: Sketches, least: Numbers) -> Numbers:
+def mark_partners(shared: Sequence[Shared], sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
     """See Engine."""
-    found: set[int] = set()
-    for members in _members(buckets):
+    for members in _members(shared):
         for place, one in enumerate(members):
-            others = np.array(members[max(0, place - LOOKS) : place], dtype=np.int64)
+            others = members[max(0, place - LOOKS) : place]
             near = others[_agreement(one, others, sketches) >= np.minimum(least[others], least[one])]
-            found.update(near.tolist(), [one] if len(near) else [])
-    return np.array(sorted(found), dtype=np.int64)
+            marked[near] = True
+            marked[one] |= len(near) > 0
 
 
-def _members(buckets: Numbers) -> Iterator[list[int]]:
+def _members(shared: Sequence[Shared]) -> Iterator[Numbers]:
     """The texts of each bucket, in their order."""
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for text in range(buckets.shape[1]):
-        for bucket in _own(buckets, text):
-            members[bucket].append(text)
-    yield from members.values()
+    for rows in shared:
+        begins = np.flatnonzero(rows["bucket"][1:] != rows["bucket"][:-1]) + 1
+        yield from np.split(np.ascontiguousarray(rows["text"]), begins) if len(rows) else ()
 
 
-def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float) -> Near:
+def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float, room: Memory) -> Near:
     """See Engine."""
-    near = Near(np.full(buckets.shape[1], -1, dtype=np.int64), np.zeros(buckets.shape[1]))
+    near = Near(room.full((buckets.shape[1],), -1, np.int64), room.full((buckets.shape[1],), 0.0, np.float64))
     staying: defaultdict[int, list[int]] = defaultdict(list)
     for one in range(buckets.shape[1]):
         shared = (other for bucket in _own(buckets, one) for other in reversed(staying[bucket]))

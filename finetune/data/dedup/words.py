@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
     Numbers = NDArray[np.int64]
     Sketches = NDArray[np.uint32]
+    Shared = NDArray[np.void]  # of SHARED
+
+    from finetune.data.room import Memory
 
 RUN = 5  # words
 BINS = 256
@@ -40,6 +43,7 @@ DEVIATIONS = 3  # of a sketch's estimate below the threshold, before a pair is l
 LOOKS = 2048  # sketches that a text's is held against, at most
 TRIES = 32  # sets that a text's is compared with, at most: those whose sketches agree most
 MISSED = 0.006  # the share of pairs right at the threshold that may share no band
+SHARED = np.dtype([("bucket", np.int64), ("text", np.int64)])
 
 
 class Near(NamedTuple):
@@ -67,12 +71,14 @@ class Engine(Protocol):
         """The texts' sketches, shape (texts, BINS), and how many bins of each have runs of their own."""
         ...
 
-    def with_partner(self, buckets: Numbers, sketches: Sketches, least: Numbers) -> Numbers:
-        """The texts whose sketches agree in at least `least` bins with one of the LOOKS before or after them in a bucket."""
+    def mark_partners(self, shared: Sequence[Shared], sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
+        """Marks the texts whose sketches agree in at least `least` bins with one of the LOOKS before or after them in a bucket."""
         ...
 
-    def keepers(self, buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float) -> Near:
+    def keepers(self, buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, threshold: float, room: Memory) -> Near:
         """Text by text: it goes when one before it that stays is at least `threshold` similar; the most similar takes its place.
+
+        `buckets` are the numbers of those each is in, -1 where it is alone: shape (bands, texts).
 
         It looks at LOOKS of those that share a bucket with it, the last to come first in each band, and compares TRIES of them.
         """
