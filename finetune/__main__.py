@@ -161,6 +161,7 @@ def _serve_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--parallel", type=whole_number, default=1, metavar="N", help="requests answered at once, each with a context of its own"
     )
+    verb.add_argument("--vllm", default="", metavar="WORDS", help="more words for vLLM, for example: --vllm='--gpu-memory-utilization 0.5'")
 
 
 if __name__ == "__main__":

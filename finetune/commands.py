@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.errors import RecipeError
+from finetune.errors import FinetuneError, RecipeError
 from finetune.recipe import Recipe, dump_recipe, load_recipe
 from finetune.run import is_main_process, open_run, run_of
 
@@ -113,7 +113,11 @@ def serve(options: Namespace) -> None:
     from finetune.deploy.llama import Address
 
     address = Address(options.host, options.port, options.api_key or os.environ.get("FINETUNE_API_KEY"))
-    how = module.Options(address, options.engine, options.export, options.parallel)
+    try:
+        words = shlex.split(options.vllm)
+    except ValueError as error:
+        raise FinetuneError(f"--vllm: found {options.vllm!r} ({error}); write words as a shell reads them") from error
+    how = module.Options(address, options.engine, options.export, options.parallel, (*words,))
     module.serve(run_of(_recipe(options)), how, say=_say)
 
 

@@ -190,15 +190,25 @@ def tabby_model(family: Family) -> str:
     return _json({} if family.fim is None else {"prompt_template": template(family, "{prefix}", "{suffix}")})
 
 
-def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, rank: int) -> list[str]:
-    """The command that serves a folder with vLLM; `base`: the folder holds an adapter, of this rank, of that base model."""
+def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, rank: int, float32: bool = False) -> list[str]:
+    """The command that serves a folder with vLLM; `base`: the folder holds an adapter, of this rank, of that base model.
+
+    `float32`: the weights are, which vLLM would otherwise round to bfloat16, giving other answers than those the export was checked for.
+    """
     words = ["vllm", "serve", base or folder, "--served-model-name", "base" if base else name, "--max-model-len", str(context)]
+    words += ["--dtype", "float32"] if float32 else []
     if base is None:
         return words
     most = next((size for size in _VLLM_RANKS if size >= rank), rank)
     # vLLM cuts NAME=FOLDER at every "=", and takes what holds a comma for JSON
     module = json.dumps({"name": name, "path": folder}) if {*"=,"} & {*name, *folder} else f"{name}={folder}"
     return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", module]
+
+
+def in_float32(model: Path) -> bool:
+    """Whether the weights in this folder are float32, as its config.json says."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return "float32" in (config.get("dtype"), config.get("torch_dtype"))
 
 
 def taken_by_vllm(adapter: Path) -> bool:
@@ -225,7 +235,9 @@ def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, inf
     if not gguf and (form != "adapter" or taken_by_vllm(folder)):
         where = public_name(base) if form == "adapter" else None
         rank = int(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)) if where else 0
-        words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank) + ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]
+        exact = in_float32(base.path if where else folder)
+        words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank, float32=exact)
+        words += ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]
         _write(folder / "editors" / "vllm.sh", "#!/bin/sh\n# from the folder of this export\n" + shlex.join(words) + "\n")
     url = f"http://127.0.0.1:{PORT if gguf else VLLM_PORT}"
     for file, text in editor_settings(Served(name, url, base.family, context, infill=infill, llama=gguf)).items():

@@ -20,7 +20,7 @@ from typing import Literal
 
 from finetune.base import read_base
 from finetune.deploy import llama
-from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settings, taken_by_vllm, template, vllm_arguments
+from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settings, in_float32, taken_by_vllm, template, vllm_arguments
 from finetune.errors import ExportError, FinetuneError
 from finetune.methods import CONFIG
 from finetune.run import Run
@@ -37,12 +37,16 @@ _OTHER_PROMPTS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve. `export`: the name of a folder in run/export, empty: the best there is. `parallel`: requests answered at once."""
+    """How to serve. `export`: the name of a folder in run/export, empty: the best there is. `parallel`: requests answered at once.
+
+    `vllm`: further words for vLLM's own command line.
+    """
 
     address: llama.Address = llama.Address(port=PORT)
     engine: EngineName = "auto"
     export: str = ""
     parallel: int = 1
+    vllm: tuple[str, ...] = ()
 
 
 def serve(run: Run, options: Options, *, say: Callable[[str], None]) -> None:
@@ -116,14 +120,16 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
     """vLLM's own server as a child process; it writes to the terminal itself."""
     base = read_base(run.recipe.model)
     address, context = options.address, base.context_length or exported.context
+    beside = base.path if exported.form == "adapter" else None
     words = vllm_arguments(
         run.recipe.name,
         folder=str(exported.folder),
-        base=str(base.path) if exported.form == "adapter" else None,
+        base=None if beside is None else str(beside),
         context=context,
         rank=_rank(exported),
+        float32=in_float32(beside or exported.folder),
     )
-    words += ["--host", address.host, "--port", str(address.port)]
+    words += ["--host", address.host, "--port", str(address.port), *options.vllm]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **({"VLLM_API_KEY": address.key} if address.key else {})}
     host = f"[{address.host}]" if ":" in address.host else address.host
     served = Served(run.recipe.name, f"http://{host}:{address.port}", base.family, context, key=address.key, infill=False, llama=False)

@@ -83,12 +83,12 @@ def test_vllm_is_told_the_folder_the_context_and_the_address_and_the_key_out_of_
     run, _ = plain
     out, port = vllm(tmp_path / "bin"), free_port()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert main(["serve", str(run.folder), "--port", str(port), "--api-key", KEY]) == 0
+    assert main(["serve", str(run.folder), "--port", str(port), "--api-key", KEY, "--vllm=--seed 1"]) == 0
     called = json.loads(out.read_text())
     folder = str(run.export / "merged")
     assert called["words"] == [
         *("serve", folder, "--served-model-name", "tried", "--max-model-len", "512"),
-        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--host", "127.0.0.1", "--port", str(port), "--seed", "1"),
     ]
     assert called["key"] == KEY and called["offline"] == "1"
     shown = capsys.readouterr().out
@@ -137,4 +137,5 @@ def test_a_vllm_that_fails_is_said_to_have_failed(
 ) -> None:
     vllm(tmp_path / "bin", code=3)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "--vllm: found 'a \"b' (No closing quotation)" in refused(capsys, str(plain[0].folder), "--vllm", 'a "b')
     assert "vLLM ended with exit code 3; what it said stands above" in refused(capsys, str(plain[0].folder), "--port", str(free_port()))

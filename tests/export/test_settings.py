@@ -86,6 +86,12 @@ def test_ollamas_file_names_the_files_beside_it() -> None:
     assert 'PARAMETER stop "<file_sep>"\n' in text
 
 
+def test_vllm_is_told_not_to_round_float32_weights() -> None:
+    words = vllm_arguments("tuned", folder="here", base=None, context=8, rank=0, float32=True)
+    assert words[words.index("--dtype") + 1] == "float32"
+    assert "--dtype" not in vllm_arguments("tuned", folder="here", base=None, context=8, rank=0)
+
+
 def test_vllm_serves_base_and_adapter_from_one_process() -> None:
     words = vllm_arguments("tuned", folder="here", base="bigcode/starcoder2-3b", context=16384, rank=20)
     assert words[:3] == ["vllm", "serve", "bigcode/starcoder2-3b"] and "--enable-lora" in words
