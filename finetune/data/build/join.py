@@ -53,8 +53,11 @@ class Boundaries:
 
     def all_near(self, text: str) -> list[Match]:
         """Every held-out text that is this one or a near-duplicate of it."""
+        if not self._parts:
+            return []
+        asked = self._parts[0].asked(text)
         pairs = zip(self._begins, self._parts, strict=False)
-        return [Match(begin + match.number, match.similarity) for begin, part in pairs for match in part.all_near(text)]
+        return [Match(begin + match.number, match.similarity) for begin, part in pairs for match in part.near_to(asked)]
 
 
 def join(task: Task) -> None:

@@ -29,6 +29,14 @@ class Match(NamedTuple):
     similarity: float
 
 
+class Asked(NamedTuple):
+    """A text as an index is asked for it: the halves of its digest, and the set of its runs. It is the same for every index."""
+
+    high: np.uint64
+    low: np.uint64
+    runs: Hashes
+
+
 class Boundary:
     """The held-out texts by their runs: 12 bytes for each run of each of them, in arrays alone, which may lie in a file."""
 
@@ -60,9 +68,18 @@ class Boundary:
 
     def all_near(self, text: str) -> list[Match]:
         """Every held-out text that is this one or a near-duplicate of it."""
+        return self.near_to(self.asked(text))
+
+    def asked(self, text: str) -> Asked:
+        """The text for `near_to` of this index and of others."""
         content = _bytes(text)
-        matches = {number: Match(number, 1.0) for number in self._same_as(content)}
-        own = self._runs(content)
+        high, low = _digest(content)
+        return Asked(high, low, self._runs(content))
+
+    def near_to(self, asked: Asked) -> list[Match]:
+        """See all_near."""
+        own = asked.runs
+        matches = {number: Match(number, 1.0) for number in self._same_as(asked)}
         if len(own) and np.count_nonzero(self._occurs[own >> self._shift]) >= self._threshold * len(own):
             matches = {match.number: match for match in self._compared(own)} | matches
         return [*matches.values()]
@@ -77,10 +94,12 @@ class Boundary:
         similarity = common / (len(own) + self._sizes - common)
         return [Match(int(index), float(similarity[index])) for index in np.flatnonzero(similarity >= self._threshold)]
 
-    def _same_as(self, content: bytes) -> list[int]:
-        high, low = _digest(content)
-        begin, end = np.searchsorted(self._high, high, side="left"), np.searchsorted(self._high, high, side="right")
-        found: list[int] = self._numbers[begin:end][self._low[begin:end] == low].tolist()
+    def _same_as(self, asked: Asked) -> list[int]:
+        begin = self._high.searchsorted(asked.high)
+        if begin == len(self._high) or self._high[begin] != asked.high:
+            return []
+        end = self._high.searchsorted(asked.high, side="right")
+        found: list[int] = self._numbers[begin:end][self._low[begin:end] == asked.low].tolist()
         return found
 
     def _runs(self, content: bytes) -> Hashes:
