@@ -12,7 +12,7 @@ from typing import Any
 from finetune.errors import ModelError
 from finetune.families import Family, find_family, with_fim_tokens
 from finetune.files import of_user
-from finetune.opening import opening
+from finetune.opening import opening, without_first_space
 from finetune.recipe import ModelSection
 
 DEMO = Path(__file__).parent / "demo"
@@ -78,7 +78,11 @@ def read_base(model: ModelSection) -> BaseFolder:
         embedded=size,
         context_length=config.get("max_position_embeddings") or config.get("n_positions"),
         sliding_window=config.get("sliding_window"),
-        digest=_with_tokens(_digest([folder / "config.json", folder / "tokenizer.json"], weights), family),
+        digest=_with_tokens(
+            _digest([folder / "config.json", folder / "tokenizer.json"], weights),
+            family,
+            spaced=tokenizer != without_first_space(tokenizer),
+        ),
         quantised="quantization_config" in config,
     )
 
@@ -94,8 +98,9 @@ def locate(path: str, revision: str | None) -> Path:
     cached = _in_hub_cache(path, revision or "main")
     if cached is None:
         raise ModelError(
-            f"model.path={path}: neither a folder nor a model in the local cache; write the folder that holds config.json, "
-            "or fetch it once on a machine with a network (hf download ORGANISATION/MODEL) and copy the folder here"
+            f"model.path={path}: neither a folder nor a model in the local cache; write model.path=FOLDER with config.json in it "
+            "(for a run whose base was moved: its new place), or fetch it once on a machine with a network "
+            "(hf download ORGANISATION/MODEL) and copy the folder here"
         )
     return cached
 
@@ -218,9 +223,9 @@ def _known(token: str, ids: dict[str, int], folder: Path) -> str:
     return token
 
 
-def _with_tokens(digest: str, family: Family) -> str:
+def _with_tokens(digest: str, family: Family, *, spaced: bool) -> str:
     """Another base: an adapter of the one lacks rows for the other, or has too many, or was trained on texts that begin otherwise."""
-    for tokens in (family.added, family.opening):
+    for tokens in (family.added, family.opening, "without the first space" if spaced else ""):
         if tokens:
             digest = hashlib.sha256(json.dumps([digest, tokens]).encode()).hexdigest()
     return digest

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from finetune.data.exports import FORMATS
 from finetune.data.filters import FILTERS
 from finetune.data.miners import MINERS
+from finetune.data.pieces import before_middle
 from finetune.errors import FinetuneError
 from finetune.exporters import EXPORTERS
 from finetune.families import FAMILIES, Family
@@ -173,5 +174,5 @@ def _family(family: Family, *, options: bool) -> str:
     models = ", ".join(family.model_types)
     if not options:
         return models
-    holes = "none" if family.fim is None else f"{family.fim.prefix} {family.fim.suffix} {family.fim.middle}"
+    holes = "none" if family.fim is None else " ".join(piece.text for piece in before_middle(family.fim, [], "") if piece.text)
     return f"architectures: {models}\nfills in the middle by: {holes}\nstops at: {' '.join(family.stop)}"

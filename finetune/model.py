@@ -34,11 +34,10 @@ def load_tokenizer(base: BaseFolder) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     family = base.family
-    pad = family.end if family.fim is None else family.fim.pad
     asked = describe_tokenizer(base.tokenizer, family)
     described = Tokenizer.from_str(json.dumps(asked))
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=described, eos_token=family.end, bos_token=family.opening or family.end, pad_token=pad
+        tokenizer_object=described, eos_token=family.end, bos_token=family.opening or family.end, pad_token=family.pad
     )
     loaded = json.loads(tokenizer.backend_tokenizer.to_str())
     for part in ("pre_tokenizer", "normalizer", "model"):

@@ -45,3 +45,32 @@ def beginning(token: str, number: int) -> dict[str, Any]:
 
     known = {token: {"id": token, "ids": [number], "tokens": [token]}}
     return {"type": "TemplateProcessing", "single": of("A"), "pair": of("A", "B"), "special_tokens": known}
+
+
+def without_first_space(description: Mapping[str, Any]) -> dict[str, Any]:
+    """tokenizer.json's content without the space that SentencePiece's tokenizers put before every text, and take from one they decode.
+
+    A sample is tokenised piece by piece, so each piece would get one, and an answer would lose its own. A family whose own prompts
+    have that space writes it out (families: `lead`).
+    """
+    spaceless = {
+        "normalizer": _steps(description.get("normalizer"), "normalizers", drop="Prepend"),
+        "pre_tokenizer": _steps(description.get("pre_tokenizer"), "pretokenizers"),
+    }
+    if all(description.get(part) == value for part, value in spaceless.items()):
+        return dict(description)
+    return {**description, **spaceless, "decoder": _steps(description.get("decoder"), "decoders", drop="Strip")}
+
+
+def _steps(part: Any, name: str, *, drop: str | None = None) -> Any:
+    """A part of tokenizer.json that adds no space, None where nothing is left of it."""
+    if part is None or part["type"] == drop:
+        return None
+    if part["type"] == "Sequence":
+        inner = [step for step in (_steps(each, name, drop=drop) for each in part[name]) if step is not None]
+        return part | {name: inner} if inner else None
+    if part["type"] == "Metaspace":
+        return {key: value for key, value in part.items() if key != "add_prefix_space"} | {"prepend_scheme": "never"}
+    if part["type"] == "ByteLevel" and part.get("add_prefix_space", True):
+        return part | {"add_prefix_space": False}
+    return part

@@ -10,12 +10,20 @@ from finetune.families import FAMILIES, find_family
 
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
 def test_every_family_is_found_by_its_own_vocabulary(row) -> None:
-    assert find_family("auto", row.model_types[0], row.sentinels, eos="</s>") is row
+    assert find_family("auto", row.model_types[0], (*row.sentinels, *row.marks), eos="</s>") is row
 
 
 def test_starcoder_and_santacoder_share_an_architecture_and_differ_by_a_hyphen() -> None:
     santacoder = ["<|endoftext|>", "<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>"]
     assert find_family("auto", "gpt_bigcode", santacoder, eos=None).name == "santacoder"
+
+
+def test_granite_and_mellum_share_sentinels_and_differ_by_the_words_of_a_dialogue() -> None:
+    starcoders = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<filename>", "<reponame>"]
+    assert find_family("auto", "llama", starcoders, eos=None).name == "granite-code"
+    assert find_family("auto", "llama", [*starcoders, "<assistant>", "<think>"], eos=None).name == "mellum"
+    assert find_family("granite-code", "gpt_bigcode", starcoders, eos=None).name == "granite-code"
+    assert find_family("mellum", "llama", starcoders, eos=None).name == "mellum"
 
 
 def test_a_model_without_fim_tokens_is_none_and_ends_in_its_own_eos() -> None:

@@ -17,7 +17,7 @@ StarCoder 1: one file behind what is known of it, each part with a chance of its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from finetune.errors import DataError
 from finetune.families import Family, FimTokens, RepositoryFormat
@@ -51,7 +51,7 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
     if not form.several:
         yield from _with_metadata(sample, family, form)
         return
-    if sample.named:
+    if sample.named and form.name is not None:
         yield from (Piece(form.name, True), Piece(_names(sample)[0] + form.line_end))
     for index, (part, name) in enumerate(zip(sample.parts, _names(sample)[1:], strict=True)):
         last = index + 1 == len(sample.parts)
@@ -62,10 +62,10 @@ def context_layout(sample: ContextSample, family: Family) -> Iterator[Piece]:
         path = f"{name}\n" if sample.named else ""
         if part.form == "plain":
             yield from (Piece(path), Piece(part.middle + ("" if last else form.line_end), answer=True))
-        elif form.path_in_prefix:
-            yield from _hole(part, family, head=[Piece(path + part.prefix)])
-        else:
-            yield from (Piece(path), *_hole(part, family, head=[Piece(part.prefix)]))
+            continue
+        if not form.path_in_prefix:
+            yield Piece(path)
+        yield from _hole(part, family, head=[Piece((path if form.path_in_prefix else "") + part.prefix)])
 
 
 def _names(sample: ContextSample) -> tuple[str, ...]:
@@ -75,7 +75,9 @@ def _names(sample: ContextSample) -> tuple[str, ...]:
 
 def _with_metadata(sample: ContextSample, family: Family, form: RepositoryFormat) -> Iterator[Piece]:
     (part,), (repository, path) = sample.parts, _names(sample)
-    known = {form.name: repository if sample.named else None, form.file: path if sample.path else None}
+    known = {form.file: path if sample.path else None}
+    if form.name is not None:
+        known = {form.name: repository if sample.named else None} | known
     if form.stars is not None:
         known[form.stars] = sample.stars
     head = [piece for token, value in known.items() if value is not None for piece in (Piece(token, True), Piece(value))]
@@ -87,10 +89,27 @@ def _with_metadata(sample: ContextSample, family: Family, form: RepositoryFormat
 
 
 def _hole(part: FimSample, family: Family, *, head: list[Piece]) -> Iterator[Piece]:
-    fim = fim_tokens(family)
-    prefix, suffix, middle = Piece(fim.prefix, True), Piece(fim.suffix, True), Piece(fim.middle, True)
-    if part.form == "spm":
-        yield from (prefix, suffix, Piece(part.suffix), middle, *head)
-    else:
-        yield from (prefix, *head, suffix, Piece(part.suffix), middle)
+    yield from before_middle(fim_tokens(family), head, part.suffix, form="spm" if part.form == "spm" else "psm")
     yield Piece(part.middle, answer=True)
+
+
+def before_middle(fim: FimTokens, head: list[Piece], suffix: str, *, form: Literal["psm", "spm"] = "psm") -> Iterator[Piece]:
+    """What asks for a middle: the sentinels and the two texts in the family's order; `head` is the prefix, with what stands in it."""
+    tokens = {"<prefix>": fim.prefix, "<suffix>": fim.suffix, "<middle>": fim.middle}
+    for part in fim.layout(form):
+        match part:
+            case "prefix":
+                yield from _led(fim.lead, head)
+            case "suffix":
+                yield Piece(suffix)
+            case _:
+                token = tokens[part]
+                assert token is not None, "no order has a sentinel that the row lacks"
+                yield Piece(token, True)
+
+
+def _led(lead: str, head: list[Piece]) -> Iterator[Piece]:
+    """The pieces with `lead` at the beginning of the first text, in one stretch with it: apart from it, it would be another token."""
+    for piece in head:
+        yield piece if piece.sentinel else Piece(lead + piece.text)
+        lead = lead if piece.sentinel else ""

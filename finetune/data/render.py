@@ -2,6 +2,7 @@
 
     FimSample psm     <prefix> prefix <suffix> suffix <middle> MIDDLE <end>
     FimSample spm     <prefix> <suffix> suffix <middle> prefix MIDDLE <end>        (variant 2 of arXiv 2207.14255)
+              or      <suffix> suffix <prefix> prefix <middle> MIDDLE <end>        each family in its own order (families/table.py)
     FimSample plain   MIDDLE <end>
     InstructSample    Question: instruction\\ncontext\\n\\nAnswer:\\n ANSWER <end>
              earlier  Question: question\\n\\nAnswer:\\nanswer\\n\\n before it, for each turn before
@@ -23,7 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from finetune.data.pieces import Piece, context_layout, fim_tokens
+from finetune.data.pieces import Piece, before_middle, context_layout, fim_tokens
 from finetune.data.tokens import TYPECODE, TextTokenizer
 from finetune.errors import DataError
 from finetune.families import CommitTokens, Family, JupyterTokens, describe_tokenizer
@@ -94,7 +95,7 @@ class Encoder:
 
     @property
     def end_id(self) -> int:
-        """The id of the token that ends every sample."""
+        """The id of the token that ends a text."""
         return self._ids[self.family.end]
 
     @property
@@ -104,8 +105,8 @@ class Encoder:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills rows; never told from a token of a sample by its id (a family without FIM pads with `end`)."""
-        return self.end_id if self.family.fim is None else self._ids[self.family.fim.pad]
+        """The id that fills rows; never told from a token of a sample by its id (some families pad with `end`)."""
+        return self._ids[self.family.pad]
 
     @property
     def control_ids(self) -> frozenset[int]:
@@ -205,7 +206,14 @@ def _opening(family: Family) -> list[Piece]:
 
 def _layout(sample: Sample, encoder: Encoder) -> list[Piece]:
     family = encoder.family
-    return [*_opening(family), *_body(sample, encoder), Piece(family.end, True, answer=True)]
+    return [*_opening(family), *_body(sample, encoder), Piece(_end(sample, family), True, answer=True)]
+
+
+def _end(sample: Sample, family: Family) -> str:
+    """The token that ends the sample: a hole may have one of its own."""
+    last = sample.parts[-1] if isinstance(sample, ContextSample) else sample
+    hole = isinstance(last, FimSample) and last.form != "plain"
+    return (family.fim.end if hole and family.fim is not None else None) or family.end
 
 
 def _body(sample: Sample, encoder: Encoder) -> Iterable[Piece]:
@@ -215,8 +223,7 @@ def _body(sample: Sample, encoder: Encoder) -> Iterable[Piece]:
     if isinstance(sample, ContextSample):
         return context_layout(sample, family)
     if isinstance(sample, FimSample) and sample.form == "spm":
-        fim = fim_tokens(family)
-        before = [Piece(fim.prefix, True), Piece(fim.suffix, True), Piece(sample.suffix), Piece(fim.middle, True), Piece(sample.prefix)]
+        before = [*before_middle(fim_tokens(family), [Piece(sample.prefix)], sample.suffix, form="spm")]
     else:
         before = _prompt_layout(prompt_of(sample), family)
     return [*before, Piece(answer_of(sample), answer=True)]
@@ -225,8 +232,7 @@ def _body(sample: Sample, encoder: Encoder) -> Iterable[Piece]:
 def _prompt_layout(prompt: Prompt | ContextPrompt, family: Family) -> list[Piece]:
     match prompt:
         case FimPrompt(prefix, suffix):
-            fim = fim_tokens(family)
-            return [Piece(fim.prefix, True), Piece(prefix), Piece(fim.suffix, True), Piece(suffix), Piece(fim.middle, True)]
+            return [*before_middle(fim_tokens(family), [Piece(prefix)], suffix)]
         case ContextPrompt(sample):
             return [*context_layout(sample, family)][:-1]
         case TextPrompt(text):

@@ -20,8 +20,9 @@ import yaml
 
 from finetune.base import BaseFolder
 from finetune.cards import public_name
+from finetune.data.pieces import Piece, before_middle
 from finetune.exporters.base import Form
-from finetune.families import Family
+from finetune.families import PSM, Family
 from finetune.files import READABLE
 from finetune.methods import CONFIG
 
@@ -49,23 +50,26 @@ class Served:
 
 def template(family: Family, prefix: str, suffix: str) -> str:
     """The prompt with the two texts in their places, in the order of training; the prefix alone without sentinels."""
-    fim = family.fim
-    return prefix if fim is None else f"{fim.prefix}{prefix}{fim.suffix}{suffix}{fim.middle}"
+    if family.fim is None:
+        return prefix
+    return "".join(piece.text for piece in before_middle(family.fim, [Piece(prefix)], suffix))
 
 
 def stop_words(family: Family) -> list[str]:
     """All that ends an answer or has no place in one, the end itself first."""
-    fim = family.fim
-    sentinels = () if fim is None else (fim.prefix, fim.suffix, fim.middle, fim.pad)
+    sentinels = () if family.fim is None else family.fim.all
     others = tuple(token for token in (family.file_sep, family.repo_name) if token is not None)
     return [*dict.fromkeys((*family.stop, *others, *sentinels))]
 
 
 def editor_settings(served: Served) -> dict[str, str]:
-    """Settings by the file they are written to; a client that can only fill in the middle is left out for a model that can not."""
+    """Settings by the file they are written to. Left out: clients that can only fill in the middle where the model can not, and those that
+    write the prefix first (llm-ls) where it reads the suffix first."""
     settings = {"continue.yaml": _continue(served), "tabby-config.toml": _tabby(served)}
-    if served.family.fim is not None:
-        settings |= {"llm-vscode.json": _llm_vscode(served), "llm.nvim.lua": _llm_nvim(served)}
+    fim = served.family.fim
+    if fim is not None:
+        if fim.psm == PSM:
+            settings |= {"llm-vscode.json": _llm_vscode(served), "llm.nvim.lua": _llm_nvim(served)}
         if served.infill:
             settings |= {"llama.vim": _llama_vim(served), "llama.vscode.json": _llama_vscode(served)}
     return settings
@@ -101,7 +105,7 @@ def _llm_ls(served: Served) -> dict[str, object]:
     return {
         "backend": "openai",
         "url": f"{served.url}/v1/completions",
-        "fim": {"enabled": True, "prefix": fim.prefix, "middle": fim.middle, "suffix": fim.suffix},
+        "fim": {"enabled": True, "prefix": fim.prefix + fim.lead, "middle": fim.middle, "suffix": fim.suffix},
         "contextWindow": served.context,
         "tokensToClear": stop_words(served.family),
         "requestBody": body,
@@ -134,7 +138,7 @@ def _lua(value: object, indent: str = "") -> str:
         case list():
             return "{ " + ", ".join(_lua(inner, deeper) for inner in value) + " }"
         case _:
-            return json.dumps(value)
+            return json.dumps(value, ensure_ascii=False)  # LuaJIT and Ollama read no \uXXXX
 
 
 def _continue(served: Served) -> str:
@@ -182,7 +186,7 @@ def modelfile(family: Family, *, context: int, adapter: bool) -> str:
     text = "{{ .Prompt }}" if family.fim is None else both
     lines = [f"FROM ./{MODEL}", *([f"ADAPTER ./{ADAPTER}"] if adapter else []), f'TEMPLATE """{text}"""']
     lines += [f"PARAMETER num_ctx {context}", "PARAMETER temperature 0"]
-    return "\n".join([*lines, *(f"PARAMETER stop {json.dumps(word)}" for word in stop_words(family))]) + "\n"
+    return "\n".join([*lines, *(f"PARAMETER stop {json.dumps(word, ensure_ascii=False)}" for word in stop_words(family))]) + "\n"
 
 
 def tabby_model(family: Family) -> str:

@@ -14,7 +14,7 @@ from finetune.families import describe_tokenizer
 from finetune.files import READABLE
 from finetune.merge import INDEX
 from finetune.model import read_config
-from finetune.opening import around, beginning
+from finetune.opening import around, beginning, without_first_space
 
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
@@ -24,25 +24,26 @@ _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "
 def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtype: str) -> None:
     """config.json, generation_config.json, tokenizer files, chat template."""
     ids = token_ids(base)
-    stops, pad = [ids[token] for token in base.family.stop], ids[_pad_token(base)]
+    stops, pad = [ids[token] for token in base.family.stop], ids[base.family.pad]
     _write(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
     _write(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
     write_tokenizer(folder, base)
 
 
 def write_tokenizer(folder: Path, base: BaseFolder) -> None:
-    """tokenizer.json to the byte (but for the recipe's added tokens, and where it does not itself begin a text as its tokenizer_config.json
-    says), a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
+    """tokenizer.json to the byte (but for the recipe's added tokens, a space before every text, and where it does not itself begin a text
+    as its tokenizer_config.json says), a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
+    found = json.loads(base.tokenizer.read_text(encoding="utf-8"))
     description = describe_tokenizer(base.tokenizer, base.family)
     first = base.family.opening
-    agrees = around(description) == ([] if first is None else [first], [])
-    if not agrees:
+    if around(description) != ([] if first is None else [first], []):
         description["post_processor"] = None if first is None else beginning(first, token_ids(base)[first])
-    if base.family.added or not agrees:
+    if description != found:
         _write(folder / "tokenizer.json", description)
     else:
         _copy(base.tokenizer, folder / "tokenizer.json")
-    _write(folder / "tokenizer_config.json", _tokenizer_config(base))
+    spaced = found != without_first_space(found)
+    _write(folder / "tokenizer_config.json", _tokenizer_config(base) | ({"add_prefix_space": False} if spaced else {}))
     template = base.path / "chat_template.jinja"
     if template.is_file():
         _copy(template, folder / template.name)
@@ -84,7 +85,7 @@ def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
     found = json.loads((base.path / "tokenizer_config.json").read_text(encoding="utf-8"))
     extra = found.get("additional_special_tokens") or found.get("extra_special_tokens") or []
     config = {key: found[key] for key in _TOKENIZER_KEYS if found.get(key) is not None}
-    config.setdefault("pad_token", _pad_token(base))
+    config.setdefault("pad_token", base.family.pad)
     if base.family.opening is not None:
         config |= {"add_bos_token": True, "bos_token": base.family.opening}
     elif "add_bos_token" in found:
@@ -96,10 +97,6 @@ def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
     if base.context_length is not None:
         config["model_max_length"] = base.context_length
     return config
-
-
-def _pad_token(base: BaseFolder) -> str:
-    return base.family.end if base.family.fim is None else base.family.fim.pad
 
 
 def token_ids(base: BaseFolder) -> dict[str, int]:

@@ -18,7 +18,9 @@ from finetune.__main__ import main
 from finetune.data.build import build
 from finetune.data.exports import FORMATS, Told, read_told
 from finetune.data.exports.told import segments_of
+from finetune.data.exports.trl import Trl
 from finetune.data.render import Encoder, encode_sample
+from finetune.data.tables import SampleRow
 from finetune.errors import DataError, FinetuneError
 from finetune.families import FAMILIES, plain_family
 from finetune.recipe import Recipe
@@ -267,7 +269,8 @@ def test_segments_join_to_the_sample_in_every_family(family: Any, encoder_of: An
     encoded = encode_sample(sample, encoder, learn="all")
     segments = segments_of(list(encoded.input_ids), encoded.marks, encoder)
     assert "".join(segment.text for segment in segments) == encoder.decode(encoded.input_ids)
-    assert segments[-1].answer and segments[-1].text.endswith(family.end)
+    ends = family.end if family.fim is None else family.fim.end or family.end
+    assert segments[-1].answer and segments[-1].text.endswith(ends)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -309,3 +312,17 @@ def test_trl_trains_on_the_export_by_its_own_configuration(office: Path, tmp_pat
 def test_a_format_that_is_not_known_is_named_with_what_comes_near(office: Path, byte_base: Path, tmp_path: Path) -> None:
     with pytest.raises(FinetuneError, match="no format is called 'trll'; did you mean trl"):
         recipe_for(office, byte_base, tmp_path, exports=["trll"])
+
+
+def test_a_middle_with_an_end_of_its_own_is_not_left_to_trls_tokenizer(encoder_of: Any) -> None:
+    family = next(family for family in FAMILIES if family.name == "codegemma")
+    encoder = encoder_of(family)
+
+    def told(form: Any) -> Told:
+        encoded = encode_sample(FimSample(ORIGIN, "", "b", "", form), encoder, learn="all")
+        ids = list(encoded.input_ids)
+        row = SampleRow("train", 0, len(ids), "fim", "shop", "c", ["a.py"], [None], [*encoded.marks], [])
+        return Told(row, segments_of(ids, encoded.marks, encoder), ids, [True] * len(ids), family.end)
+
+    assert Trl(tokens=False).line(told("psm")) == "ends_otherwise"
+    assert Trl(tokens=False).line(told("plain")) == {"prompt": "", "completion": "b<eos>"}

@@ -15,6 +15,7 @@ from finetune.families import FAMILIES, Family, plain_family
 from finetune.records import FimPrompt
 
 FIM = [family for family in FAMILIES if family.fim is not None]
+PREFIX_FIRST = [family for family in FIM if family.fim is not None and family.fim.psm is not None]
 PREFIX, SUFFIX = "def f(x):\n    ", "\n    return x\n"
 
 
@@ -37,17 +38,18 @@ def test_every_template_is_the_prompt_that_training_wrote(family: Family, byte_t
     ollama = re.search(
         r'"""\{\{ if .Suffix \}\}(.*)\{\{ else \}\}\{\{ .Prompt \}\}\{\{ end \}\}"""', modelfile(family, context=8, adapter=False)
     )
-    llm = json.loads(files["llm-vscode.json"])
     assert ollama is not None
     assert template(family, PREFIX, SUFFIX) == wanted
     assert filled(model["promptTemplates"]["autocomplete"], "{{{prefix}}}", "{{{suffix}}}") == wanted
     assert filled(tabby["prompt_template"], "{prefix}", "{suffix}") == wanted
     assert filled(json.loads(tabby_model(family))["prompt_template"], "{prefix}", "{suffix}") == wanted
     assert filled(ollama[1], "{{ .Prompt }}", "{{ .Suffix }}") == wanted
-    assert f"{llm['llm.fim.prefix']}{PREFIX}{llm['llm.fim.suffix']}{SUFFIX}{llm['llm.fim.middle']}" == wanted
+    if family.fim is not None and family.fim.psm is not None:
+        llm = json.loads(files["llm-vscode.json"])
+        assert f"{llm['llm.fim.prefix']}{PREFIX}{llm['llm.fim.suffix']}{SUFFIX}{llm['llm.fim.middle']}" == wanted
 
 
-@pytest.mark.parametrize("family", FIM, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", PREFIX_FIRST, ids=lambda family: family.name)
 def test_every_stop_token_is_in_every_list(family: Family) -> None:
     files = served(family)
     lists = [
@@ -56,7 +58,14 @@ def test_every_stop_token_is_in_every_list(family: Family) -> None:
         re.findall(r'^PARAMETER stop "(.*)"$', modelfile(family, context=8, adapter=True), re.MULTILINE),
     ]
     assert lists == [stop_words(family)] * 3
+    assert all(f'"{word}"' in files["llm.nvim.lua"] for word in family.stop)  # as it is: LuaJIT reads no \uXXXX
     assert set(family.stop) <= set(stop_words(family)) and (family.file_sep is None or family.file_sep in stop_words(family))
+
+
+@pytest.mark.parametrize("family", [family for family in FIM if family not in PREFIX_FIRST], ids=lambda family: family.name)
+def test_a_client_that_writes_the_prefix_first_is_left_out_for_a_model_that_reads_the_suffix_first(family: Family) -> None:
+    assert not {"llm-vscode.json", "llm.nvim.lua"} & served(family).keys()
+    assert yaml.safe_load(served(family)["continue.yaml"])["models"][0]["defaultCompletionOptions"]["stop"] == stop_words(family)
 
 
 def test_a_model_that_can_not_fill_in_gets_completion_alone() -> None:

@@ -33,7 +33,11 @@ class Trl(Format):
         if self.tokens:
             labels = [token if learnt else IGNORED for token, learnt in zip(told.ids, told.learnt, strict=True)]
             return {"prompt": prompt, "completion": completion, "input_ids": [*told.ids], "labels": labels}
-        return {"prompt": prompt, "completion": completion} if len(told.turns) == 2 else "several_answers"
+        if len(told.turns) != 2:
+            return "several_answers"
+        if not completion.endswith(told.end):
+            return "ends_otherwise"  # TRL would put its own end behind that of a middle
+        return {"prompt": prompt, "completion": completion}
 
     def reads(self, line: Mapping[str, Any]) -> Tokens | list[int]:
         if self.tokens:

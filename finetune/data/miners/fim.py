@@ -36,7 +36,7 @@ class Fim(HoleMiner):
     """
 
     rate: Share = Field(0.9, description="share of windows with a hole; the others are plain text")
-    spm_rate: Share = Field(0.5, description="share of holes written suffix first")
+    spm_rate: Share = Field(0.5, description="share of holes written suffix first, by a family that knows both orders")
     # A span between two random characters is a third of a window long: a model tuned on nothing else learns to write much and stop late.
     line_share: Share = Field(0.3, description="share of holes that end with their line")
     block_share: Share = Field(0.2, description="share of holes of a few whole lines")

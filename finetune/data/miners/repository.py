@@ -47,7 +47,7 @@ class Repository(HoleMiner):
     name_rate: Share = Field(0.5, description="share of samples with the repository's name and the files' paths; Qwen's have them always")
     fim_rate: Share = Field(0.5, description="share of samples that may have holes")
     file_fim_rate: Share = Field(0.5, description="share of files with a hole, in a sample that may have them")
-    spm_rate: Share = Field(0.5, description="share of holes written suffix first")
+    spm_rate: Share = Field(0.5, description="share of holes written suffix first, by a family that knows both orders")
     order: Literal["imports", "random"] = Field("imports", description="imports: behind what they import; random: as StarCoder 2's were")
     metadata_rate: Share = Field(
         0.2, description="share of StarCoder 1's samples with the repository's name, and as many with the path, stars"
