@@ -56,15 +56,21 @@ def serve(run: Run, options: Options, *, say: Callable[[str], None]) -> None:
         _vllm(run, exported, options, say=say)
         return
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _on_stop(stop.set), serving(run, exported, options) as text:
+        say(text)
+        stop.wait()
+    say("stopped")
+
+
+@contextmanager
+def _on_stop(act: Callable[[], object]) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM call this and nothing else."""
+    before = {number: signal.signal(number, lambda *_: act()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with serving(run, exported, options) as text:
-            say(text)
-            stop.wait()
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    say("stopped")
 
 
 @contextmanager
@@ -134,13 +140,20 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
     host = f"[{address.host}]" if ":" in address.host else address.host
     served = Served(run.recipe.name, f"http://{host}:{address.port}", base.family, context, key=address.key, infill=False, llama=False)
     say(_text(served, "vLLM", exported))
-    try:
-        done = subprocess.run(words, env=environment, check=False)
-    except KeyboardInterrupt:
+    asked: list[int] = []
+    # In a session of its own: it is told to stop once, by us, whether Ctrl+C was typed or we alone were told to.
+    with subprocess.Popen(words, env=environment, start_new_session=True) as engine:
+
+        def stop() -> None:
+            asked.append(engine.pid)
+            engine.send_signal(signal.SIGINT)
+
+        with _on_stop(stop):
+            code = engine.wait()
+    if asked:
         say("stopped")
-        return
-    if done.returncode not in (0, -signal.SIGINT, -signal.SIGTERM):
-        raise FinetuneError(f"vLLM ended with exit code {done.returncode}; what it said stands above")
+    elif code != 0:
+        raise FinetuneError(f"vLLM ended with exit code {code}; what it said stands above")
 
 
 def _rank(exported: Exported) -> int:

@@ -6,8 +6,11 @@ vLLM itself is not here. A program of that name writes down how it was called; w
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,16 @@ import json, os, pathlib, sys
 seen = {{"words": sys.argv[1:], "key": os.environ.get("VLLM_API_KEY"), "offline": os.environ.get("HF_HUB_OFFLINE")}}
 pathlib.Path({out!r}).write_text(json.dumps(seen))
 sys.exit({code})
+"""
+
+WAITING = """#!{python}
+import pathlib, signal
+try:
+    with open({alive!r}, "w"):
+        pass
+    signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path({told!r}).write_text("stopped in order")
 """
 
 
@@ -139,3 +152,18 @@ def test_a_vllm_that_fails_is_said_to_have_failed(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert "--vllm: found 'a \"b' (No closing quotation)" in refused(capsys, str(plain[0].folder), "--vllm", 'a "b')
     assert "vLLM ended with exit code 3; what it said stands above" in refused(capsys, str(plain[0].folder), "--port", str(free_port()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_serve_stops_vllm(plain: Exported, tmp_path: Path, number: signal.Signals) -> None:
+    """Also by a signal to this process alone, as service managers send it."""
+    program, alive, told = tmp_path / "vllm", tmp_path / "alive", tmp_path / "told"
+    program.write_text(WAITING.format(python=sys.executable, alive=str(alive), told=str(told)))
+    program.chmod(0o755)
+    os.mkfifo(alive)
+    words = [sys.executable, "-m", "finetune", "serve", str(plain[0].folder), "--engine", "vllm", "--port", str(free_port())]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(tmp_path)}, text=True) as server:
+        alive.read_text()  # ends when vLLM waits
+        server.send_signal(number)
+        assert server.communicate(timeout=60)[0].endswith("stopped\n") and server.returncode == 0
+    assert told.read_text() == "stopped in order"

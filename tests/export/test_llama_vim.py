@@ -26,7 +26,14 @@ from finetune.run import Run
 from finetune.serve import Options, serving
 from finetune.serve.exports import exports_of
 
-pytestmark = pytest.mark.slow
+PLUGIN = os.environ.get("LLAMA_VIM", "")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PLUGIN or not shutil.which("nvim") or not shutil.which("curl"),
+        reason="needs nvim, curl and the folder of llama.vim in LLAMA_VIM",
+    ),
+]
 KEY = "a key"
 ABOVE, LINE, BELOW = [f"x{n} = {n}" for n in range(5)], "x5 = ", ["x6 = 6", "x7 = 7"]  # of what it is sure: the rest is a draw
 
@@ -56,14 +63,6 @@ vim.uv.new_timer():start(500, 200, vim.schedule_wrap(function()
   if tries > 100 then finish(nil) end
 end))
 """
-
-
-@pytest.fixture(scope="module")
-def plugin() -> Path:
-    folder = os.environ.get("LLAMA_VIM", "")
-    if not folder or not shutil.which("nvim") or not shutil.which("curl"):
-        pytest.skip("needs nvim and curl, and the folder of llama.vim in LLAMA_VIM")
-    return Path(folder)
 
 
 class Between(ThreadingHTTPServer):
@@ -109,9 +108,7 @@ def served(deployed_run: Run) -> Iterator[tuple[Between, str]]:
             between.shutdown()
 
 
-def test_llama_vim_shows_what_the_tuned_model_says_and_tab_takes_it(
-    served: tuple[Between, str], plugin: Path, deployed_run: Run, tmp_path: Path
-) -> None:
+def test_llama_vim_shows_what_the_tuned_model_says_and_tab_takes_it(served: tuple[Between, str], deployed_run: Run, tmp_path: Path) -> None:
     between, settings = served
     base = read_base(deployed_run.recipe.model)
     encoder, fim = Encoder(base.tokenizer, base.family), base.family.fim
@@ -126,7 +123,7 @@ def test_llama_vim_shows_what_the_tuned_model_says_and_tab_takes_it(
     source, said, init = tmp_path / "add.py", tmp_path / "said.json", tmp_path / "init.vim"
     source.write_text(above + LINE + below)
     (tmp_path / "driver.lua").write_text(DRIVER)
-    init.write_text(f"set runtimepath^={plugin} noswapfile\n{settings}\n")
+    init.write_text(f"set runtimepath^={PLUGIN} noswapfile\n{settings}\n")
     words = ["nvim", "--headless", "-u", str(init), str(source), "-c", f"luafile {tmp_path / 'driver.lua'}"]
     where = {"SAID": str(said), "AT": str(len(ABOVE) + 1), "HOME": str(tmp_path)}
     done = subprocess.run(words, env={**os.environ, **where}, capture_output=True, text=True, timeout=60, check=False)
