@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ def test_every_key_that_a_reason_names_is_the_recipes() -> None:
 
 
 def test_a_reader_that_is_dropped_in_a_ring_leaves_no_folder_behind(office: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     reader = read_files(open_repository(str(office), "HEAD"), Tally())
     next(reader)
     assert [*tmp_path.glob("finetune-git-*")]

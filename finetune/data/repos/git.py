@@ -7,29 +7,16 @@ replacement, index or setting of the user's has a say, and a partial clone has n
 from __future__ import annotations
 
 import atexit
-import fcntl
 import functools
 import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import BufferedReader, RawIOBase
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
+from finetune.data.repos.process import CHUNK, Process, own_folder, remove, run
 from finetune.errors import DataError
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-CHUNK = 1 << 16  # bytes read at once: they stay in a processor's cache until they are taken apart
-PIPE = 1 << 20  # bytes git may write ahead of us
-NAP_S = 0.0005  # git writes a few hundred kB in it, and is not kept waiting
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
 
@@ -75,12 +62,11 @@ def environment(**changes: str) -> dict[str, str]:
 
 def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit status, output and complaint of a git command run inside the user's folder."""
-    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        status, output, complaint = run(["git", "-C", str(folder), *arguments], environment())
     except FileNotFoundError as error:
         raise DataError("git: not found; install git (2.32 or later) and put it on PATH") from error
-    return done.returncode, os.fsdecode(done.stdout).removesuffix("\n"), done.stderr.decode(errors="replace").strip()
+    return status, os.fsdecode(output).removesuffix("\n"), complaint.decode(errors="replace").strip()
 
 
 class Store(NamedTuple):
@@ -93,40 +79,41 @@ class Store(NamedTuple):
     @contextmanager
     def _asked(self, lines: Iterable[bytes]) -> Iterator[IO[bytes]]:
         """A file with what git is to read. A pipe would have git and us wait for each other."""
-        with tempfile.TemporaryFile(dir=self.folder) as requests:
+        path = self.folder / f"asked-{os.urandom(8).hex()}"
+        with path.open("x+b") as requests:
+            path.unlink()
             requests.writelines(lines)
             requests.seek(0)
             yield requests
 
-    def _start(self, arguments: Sequence[str], stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def _start(self, arguments: Sequence[str], stdin: IO[bytes]) -> Process:
         where = environment(GIT_DIR=str(self.folder), GIT_OBJECT_DIRECTORY=self.objects)
         # Complaints go to a file: a full pipe that nobody reads would stop git.
         with (self.folder / "complaints").open("wb") as complaints:
-            process = subprocess.Popen(["git", *arguments], env=where, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=0)
-        assert process.stdout is not None
-        _widen(process.stdout)
-        process.stdout = BufferedReader(_Unhurried(process.stdout), CHUNK)
-        return process
+            return Process(["git", *arguments], where, stdin=stdin.fileno(), complaints=complaints.fileno())
 
     def answers(self, lines: Iterable[bytes], *arguments: str) -> Iterator[bytes]:
         """The NUL-separated pieces a git command writes when it is given these lines. Raises GitFailed when it fails."""
         with self._asked(lines) as requests:
-            yield from self.tokens(*arguments, stdin=requests)
+            yield from self._tokens(arguments, requests)
 
-    def tokens(self, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[bytes]:
+    def tokens(self, *arguments: str) -> Iterator[bytes]:
         """The NUL-separated pieces a git command writes. Raises GitFailed when it fails, after all it wrote."""
+        with Path(os.devnull).open("rb") as nothing:
+            yield from self._tokens(arguments, nothing)
+
+    def _tokens(self, arguments: Sequence[str], stdin: IO[bytes]) -> Iterator[bytes]:
         process = self._start(arguments, stdin)
-        assert isinstance(process.stdout, BufferedReader)
         rest = b""
         try:
-            while chunk := process.stdout.read1(CHUNK):
+            while chunk := process.output.read1(CHUNK):
                 *whole, rest = (rest + chunk).split(b"\0")
                 yield from whole
         except BaseException:
             process.kill()
             raise
         finally:
-            process.stdout.close()
+            process.output.close()
             failed = process.wait() != 0
         if rest:
             yield rest
@@ -155,12 +142,11 @@ class Store(NamedTuple):
         """Blobs until git ends."""
         with self._asked(f"{oid}\n".encode() for oid in oids) as requests:
             process = self._start(["cat-file", "--batch", "--buffer"], requests)
-            assert process.stdout is not None
             try:
-                yield from _answers(process.stdout, oids, max_bytes)
+                yield from _answers(process.output, oids, max_bytes)
             finally:
                 process.kill()
-                process.stdout.close()
+                process.output.close()
                 process.wait()
 
 
@@ -184,37 +170,6 @@ def _answers(output: IO[bytes], oids: list[str], max_bytes: int) -> Iterator[Blo
         yield Blob(oid, content)
 
 
-class _Unhurried(RawIOBase):
-    """A pipe from git that is read in large pieces.
-
-    git writes 16 kB at a time and each write would wake us: ten times as many reads, a tenth of all CPU-seconds of a long history.
-    """
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._descriptor = pipe.fileno()
-        self._pipe = pipe
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        size = os.readv(self._descriptor, [buffer])
-        if 0 < size < memoryview(buffer).nbytes:
-            time.sleep(NAP_S)
-        return size
-
-    def close(self) -> None:
-        self._pipe.close()
-        super().close()
-
-
-def _widen(pipe: IO[bytes]) -> None:
-    """Makes room in the pipe where the system lets us."""
-    if sys.platform == "linux":
-        with suppress(OSError):  # a user's pipes may not hold more together than a limit says; a narrow one works too
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
-
-
 def _skip(output: IO[bytes], size: int) -> int:
     """Reads past `size` bytes and gives how many of them were not there."""
     while size and (chunk := output.read(min(size, CHUNK))):
@@ -229,12 +184,14 @@ def open_store(path: str, *, objects: str, shallow: frozenset[str], object_forma
     Raises DataError when that folder is not there: git would call every object of the repository missing.
     """
     if not Path(objects).is_dir():
+        import platform  # a mistake alone needs it
+
         raise DataError(
             f"{path}: its objects are not on {platform.node()} ({objects}); bring them back to that path, on every machine that works on it"
         )
-    folder = Path(tempfile.mkdtemp(prefix="finetune-git-"))
+    folder = own_folder()
     # A reader that nobody reads to its end may never come back here: then it goes when the process ends.
-    clear = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    clear = functools.partial(remove, folder)
     atexit.register(clear)
     try:
         (folder / "HEAD").write_text("ref: refs/heads/none\n")

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from finetune.data.repos.git import Store, ask, open_store
 from finetune.data.texts import printable_path
 from finetune.errors import DataError
-from finetune.files import of_user
 
 REF = re.compile(r"\w+(?:[./-]\w+)*", re.ASCII)  # no option, no range, nothing that git computes
 
@@ -58,7 +57,7 @@ def expand(paths: Iterable[str]) -> list[str]:
     named = [path for path in paths if not _is_pattern(path)]
     known = {named_path(path)[1].resolve() for path in named}
     for pattern in (path for path in paths if _is_pattern(path)):
-        fitting = _fitting(of_user(pattern))
+        fitting = _fitting(_of_user(pattern))
         found = [path for path in fitting if _may_be_repository(path)]
         if not found:
             what = f"{len(fitting)} paths, none of them a git repository" if fitting else "nothing"
@@ -121,12 +120,20 @@ def _commit_at(repository: Repository, at: str) -> str:
     raise DataError(f"{repository.path}: data.at: no commit is as old as {at}; its first is of {day_of(date)}, write a later day")
 
 
+def _of_user(path: str) -> Path:
+    if not path.startswith("~"):
+        return Path(path)
+    from finetune.files import of_user  # with json and shutil
+
+    return of_user(path)
+
+
 def named_path(path: str) -> tuple[str, Path]:
     """The name and the folder in `name=path`; the name is empty where none is given."""
     name, equals, rest = path.partition("=")
-    if equals and name and not of_user(path).exists():
-        return name, of_user(rest).absolute()
-    return "", of_user(path).absolute()
+    if equals and name and not _of_user(path).exists():
+        return name, _of_user(rest).absolute()
+    return "", _of_user(path).absolute()
 
 
 def _answers(folder: Path, ref: str) -> tuple[int, str, str, str]:
