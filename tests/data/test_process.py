@@ -66,8 +66,7 @@ def test_a_folder_of_our_own_is_nobody_elses_and_goes_with_all_that_is_in_it(tmp
 
 def test_where_no_folder_can_be_made_the_other_places_of_the_system_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
-    code = "import finetune
-from finetune.data.repos.process import own_folder, remove; made = own_folder(); print(made.is_dir()); remove(made)"
+    code = "from finetune.data.repos.process import own_folder, remove; made = own_folder(); print(made.is_dir()); remove(made)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
 
 
