@@ -95,8 +95,16 @@ def _page(completer: Completer, runs: Sequence[Run], base: BaseFolder) -> gr.Blo
     from app.heldout import longest_answer
     from app.votes import ballots_of
 
-    reach = Reach(longest_answer(base), fills=base.family.fim is not None)
+    reach = Reach(longest_answer(base), fills=base.family.fim is not None, instructed=all(_instructed(run) for run in runs))
     return ui.playground(completer, title=_title(runs), holes=_holes(runs[0], base), reach=reach, ballots=ballots_of(runs))
+
+
+def _instructed(run: Run) -> bool:
+    """Whether the run learnt from requests and their answers alone, not from code with or without gaps."""
+    from finetune.data.miners.holes import HoleMiner
+    from finetune.data.miners.notebooks import Notebooks
+
+    return not any(isinstance(miner, HoleMiner | Notebooks) for miner in run.recipe.data.miners)
 
 
 def _holes(run: Run, base: BaseFolder) -> list[Question]:

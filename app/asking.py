@@ -25,21 +25,24 @@ class Ask(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """What a base can be asked: the most new tokens, and whether it fills gaps."""
+    """What can be asked: the most new tokens, whether the base fills gaps, and whether what was learnt are instructions alone."""
 
     longest: int = 512
     fills: bool = True
+    instructed: bool = False
 
 
 ANYTHING = Reach()
 
 
-def ask_tabs(holes: Sequence[Question], *, fills: bool) -> list[Ask]:
-    """All ways to ask; held-out holes only where there are some, a gap to fill only for a model that `fills` gaps."""
+def ask_tabs(holes: Sequence[Question], reach: Reach) -> list[Ask]:
+    """All ways to ask, that of what was learnt first; held-out holes only where there are some, a gap only for a model that fills gaps."""
     # A tab stands where it is made.
-    first = _fim_tab() if fills else _text_tab()
+    instruct = [_instruct_tab()] if reach.instructed else []
+    first = _fim_tab() if reach.fills else _text_tab()
     held_out = [_hole_tab(holes)] if holes else []
-    return [first, *held_out, _instruct_tab(), *([_text_tab()] if fills else [])]
+    instruct = instruct or [_instruct_tab()]
+    return [first, *held_out, *instruct, *([_text_tab()] if reach.fills else [])]
 
 
 def require(condition: object, message: str) -> None:

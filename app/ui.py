@@ -42,7 +42,7 @@ def playground(
     ballots: Ballots | None = None,
     lot: random.Random | None = None,
 ) -> gr.Blocks:
-    """The page over one completer; `holes` are questions with a name and a known truth, `reach` says what its base can be asked.
+    """The page over one completer; `holes` are questions with a name and a known truth, `reach` says what can be asked.
 
     Without `ballots` nothing is blind. `lot` draws the sides of a blind question; the system's own, unless told.
     """
@@ -100,7 +100,7 @@ def _asking(desk: Desk, session: gr.State, holes: Sequence[Question], reach: Rea
     """Fields above, answers below; gives the field that says what is marked."""
     arms = desk.completer.arms
     with gr.Tabs(elem_id="asks"):
-        asks = ask_tabs(holes, fills=reach.fills)
+        asks = ask_tabs(holes, reach)
     sampling = sampling_fields(arms, reach.longest)
     with gr.Row(elem_classes="bar"):
         gr.HTML('<h2 class="bar-title">Answers</h2>')

@@ -11,6 +11,7 @@ from typing import Literal
 from app import chances
 from app.record import Question, Record
 from finetune.records import Answer, ContextPrompt, FimPrompt, InstructPrompt, Prompt, TextPrompt
+from finetune.tasks import within_hole
 
 CONTEXT_LINES = 4  # lines of the prompt shown around an answer, to read it in its place
 _PIECE = re.compile(r"\w+|\s+|[^\w\s]")
@@ -20,6 +21,7 @@ LOOKS: tuple[Look, ...] = ("Differences", "Probabilities")
 _SHARED = "One model in memory writes all answers in one batch, so they share their time."
 _MARKED = "<mark>Marked</mark> is what the other side does not say."
 _TRUTH = "<mark>Marked</mark> is not in the true text; <del>struck out</del> is in the true text and missing here."
+_BEYOND = "The model does not see where the hole ends: what it writes after as many lines as the true text has is paler and not compared."
 
 
 def heading(title: str) -> str:
@@ -111,17 +113,26 @@ def _marked(answer: Answer, record: Record) -> str:
     """The answer against the true text where it is known, else against the other side; of many, against the first."""
     truth, answers = record.question.truth, record.answers
     other = answers[0] if answer is not answers[0] else answers[min(1, len(answers) - 1)]
-    parts = []
-    for piece, new, instead in _compared(answer.text, other.text if truth is None else truth):
+    parts, text = [], _in_hole(answer, record.question)
+    for piece, new, instead in _compared(text, other.text if truth is None else truth):
         parts.append(f"<mark>{escape(piece)}</mark>" if new and piece else escape(piece))
         parts.append(f"<del>{escape(instead)}</del>" if truth is not None and instead else "")
-    return "".join(parts)
+    beyond = answer.text[len(text) :]
+    return "".join(parts) + (f'<span class="context">{escape(beyond)}</span>' if beyond else "")
+
+
+def _in_hole(answer: Answer, question: Question) -> str:
+    """What of the answer stands in the place of the true text: all of it, but of a model that only writes to the right."""
+    to_the_right = question.truth is not None and isinstance(question.prompt, TextPrompt)
+    return within_hole(answer.text, question.truth or "") if to_the_right else answer.text
 
 
 def _legend(record: Record, look: Look) -> str:
     if look == "Probabilities" and chances.has_chances(record.answers):
         return f"{chances.LEGEND} {_SHARED}"
-    return f"{_MARKED if record.question.truth is None else _TRUTH} {_SHARED}"
+    if record.question.truth is None:
+        return f"{_MARKED} {_SHARED}"
+    return f"{_TRUTH} {_BEYOND if isinstance(record.question.prompt, TextPrompt) else ''} {_SHARED}"
 
 
 def _around(middle: str, prompt: Prompt) -> str:
@@ -155,7 +166,7 @@ def _facts(answer: Answer, record: Record) -> str:
     if record.sampling.temperature > 0:
         facts.append(f"seed {record.sampling.seed}")
     if record.question.truth is not None and answer.finished:
-        facts.append("equal to the true text" if answer.text == record.question.truth else "not the true text")
+        facts.append("equal to the true text" if _in_hole(answer, record.question) == record.question.truth else "not the true text")
     return " · ".join(f"<span>{fact}</span>" for fact in facts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from finetune.errors import EvaluateError
 from finetune.generate import holes_in_turn, open_completer
 from finetune.records import Answer, FimPrompt, InstructPrompt, Prompt, Sampling, TextPrompt
 from finetune.run import Run
-from finetune.tasks import prompt_of
+from finetune.tasks import prompt_of, within_hole
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -39,6 +40,9 @@ def compare(run: Run, *, n: int = 3, prompt: Prompt | None = None) -> Group:
     holes = holes_in_turn(run, read_base(run.recipe.model))[:n]
     completer = open_completer([run])
     replies = completer.complete([prompt_of(hole, completer.encoder.family) for hole in holes], sampling)
+    if completer.encoder.family.fim is None:
+        pairs = zip(holes, replies, strict=True)
+        replies = [[replace(answer, text=within_hole(answer.text, hole.truth)) for answer in answers] for hole, answers in pairs]
     parts = (
         _shown(f"{hole.origin.repo} {hole.origin.path}, {hole.kind}", hole.prefix, hole.suffix, answers, truth=hole.truth)
         for hole, answers in zip(holes, replies, strict=True)

@@ -207,6 +207,11 @@ def _positive(room: int) -> int:
     return room
 
 
+def within_hole(text: str, truth: str) -> str:
+    """As much of an answer as its hole has lines: a model that writes to the right does not know where the hole ends."""
+    return "\n".join(text.split("\n")[: truth.count("\n") + 1])
+
+
 def last_tokens(text: str, encoder: Encoder, *, count: int) -> str:
     """The longest end of a text that is at most `count` tokens, cut where a token begins."""
     text = text[-count * _CHARACTERS_PER_TOKEN :] if count else ""

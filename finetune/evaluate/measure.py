@@ -17,7 +17,7 @@ from finetune.progress import track
 from finetune.recipe import EvaluateSection, Recipe
 from finetune.records import Comparison, Sampling
 from finetune.statistics import FEWEST_FILES, PairedScores, compare
-from finetune.tasks import Hole, prompt_of
+from finetune.tasks import Hole, prompt_of, within_hole
 
 _DIGITS = 6  # of a score; what differs by less differs by the order in which a processor added
 ARMS = ("base", "tuned")
@@ -66,7 +66,7 @@ def _item(hole: Hole, filled: Filled, metrics: Sequence[Metric], *, to_the_right
     base, tuned = (
         Attempt(
             truth=hole.truth,
-            text=_first_lines(answer.text, hole.truth.count("\n") + 1) if to_the_right else answer.text,
+            text=within_hole(answer.text, hole.truth) if to_the_right else answer.text,
             stopped=answer.stopped,
             nats=nats,
             to_the_right=to_the_right,
@@ -74,11 +74,6 @@ def _item(hole: Hole, filled: Filled, metrics: Sequence[Metric], *, to_the_right
         for answer, nats in zip(filled.answers, filled.nats, strict=True)
     )
     return Item(hole, base, tuned, {metric.kind: Pair(_rounded(metric(base)), _rounded(metric(tuned))) for metric in metrics})
-
-
-def _first_lines(text: str, count: int) -> str:
-    """A model that writes to the right does not know where the hole ends: it is read as far as the truth has lines."""
-    return "\n".join(text.split("\n")[:count])
 
 
 def _rounded(score: float | None) -> float | None:

@@ -96,6 +96,17 @@ def test_only_a_base_that_fills_gaps_is_asked_to(byte_tokenizer: Callable[[list[
         assert all(isinstance(hole.prompt, prompt) for hole in _holes(other, base))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_runs_that_learnt_instructions_alone_open_on_them(run: Run, serve: Serve) -> None:
+    def asks(*miners: str) -> list[str]:
+        kinds = [run.recipe.model_validate(run.recipe.model_dump(mode="json") | {"data": {"miners": [kind]}}) for kind in miners]
+        page = _page(FakeCompleter(), [Run(run.folder, recipe) for recipe in kinds], read_base(run.recipe.model))
+        return tabs(page)[1:-2]
+
+    assert asks("commits") == asks("docstrings", "commits") == ["Instruction", "Fill in the middle", "Held-out", "Continue"]
+    assert asks("commits", "fim")[0] == asks("notebooks")[0] == "Fill in the middle"
+
+
 @pytest.fixture
 def served(run: Run) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, once it says where the page is."""

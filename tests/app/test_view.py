@@ -110,6 +110,16 @@ def test_with_a_known_truth_the_answer_is_marked_against_it() -> None:
     assert "struck out" in html.split('<p class="legend">')[1]
 
 
+def test_what_is_written_past_the_hole_is_not_compared() -> None:
+    """A model that only writes to the right does not know where the hole ends; evaluation reads it as far as well."""
+    question = Question(TextPrompt("a = "), truth="one\ntwo", name="f.py")
+    html = shown([answer("one\n2\nthree"), answer("one\ntwo\nthree", "tuned")], question, state="ended")
+    assert marks(html) == ["2"] and html.count('<span class="context">\nthree</span>') == 2
+    assert html.count("equal to the true text") == 1 and "paler and not compared" in html
+    gap = Question(FimPrompt("a = ", "\n"), truth="one\ntwo", name="f.py")
+    assert marks(shown([answer("one\ntwo three")], gap, state="ended")) == [" three"]
+
+
 SURE, DOUBTFUL = Token("\n  x", 0.95, [("\n  x", 0.95)]), Token("<b>", 0.1234, [("y", 0.4), ("<b>", 0.1234)])
 STOP = Token("<|endoftext|>", 0.5, [("<|endoftext|>", 0.5)], stop=True)
 
