@@ -10,14 +10,16 @@ import shutil
 import string
 import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune.data.languages import type_of
 from finetune.data.secrets import Redactor, redact_item
-from finetune.data.secrets.writing import writer
+from finetune.data.secrets.writing import FORMS, writer
 from finetune.data.syntax import parsed
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin, SourceFile
@@ -119,6 +121,93 @@ def test_both_versions_of_a_change_are_written_in_its_language_and_the_message_i
     found = redact_item(change, Redactor(), Tally())
     assert found == Change(change.origin, "Shell", "Ask <EMAIL>", "mail '<EMAIL>'\n", "mail '<EMAIL>'\n")
     assert redact_item(file, Redactor(), Tally()) == SourceFile(file.origin, "Dotenv", "ADMIN='<EMAIL>'\n")
+
+
+BATCH = {
+    f"@echo off\nset API_TOKEN={KEY}\n": "@echo off\nset API_TOKEN=^<KEY^>\n",
+    f'set "ADMIN={MAIL}"\n': 'set "ADMIN=<EMAIL>"\n',
+    f":: ask {MAIL}\nmail {MAIL} < note\n": ":: ask <EMAIL>\nmail ^<EMAIL^> < note\n",
+    f'echo "no end\nmail {MAIL}\n': 'echo "no end\nmail ^<EMAIL^>\n',
+}
+POWERSHELL = {
+    f"Send-Mail -To {MAIL} -Body 'it''s for {MAIL}' # or {MAIL}\n": "Send-Mail -To '<EMAIL>' -Body 'it''s for <EMAIL>' # or <EMAIL>\n",
+    f'$mail = "a `"{MAIL}`" ""b"""; mail {MAIL}\n': '$mail = "a `"<EMAIL>`" ""b"""; mail \'<EMAIL>\'\n',
+    f"<# don't {MAIL} #> mail {MAIL}\n": "<# don't <EMAIL> #> mail '<EMAIL>'\n",
+    f"$text = @'\nit's {MAIL}\n'@\nmail {MAIL}\n": "$text = @'\nit's <EMAIL>\n'@\nmail '<EMAIL>'\n",
+    f'$text = @"\n"{MAIL}\n"@\nmail it`\'s {MAIL}\n': "$text = @\"\n\"<EMAIL>\n\"@\nmail it`'s '<EMAIL>'\n",
+    "curl.exe https://bob:tr0ub4dor@db.corp.io/x\n": "curl.exe https://bob:'<PASSWORD>'@db.corp.io/x\n",
+}
+DOCKER = {
+    f"FROM a\nENV API_TOKEN={KEY}\nLABEL maintainer={MAIL}\n": "FROM a\nENV API_TOKEN=<KEY>\nLABEL maintainer=<EMAIL>\n",
+    f"RUN mail {MAIL} && \\\n  # don't\n\n  mail {MAIL}\nLABEL m={MAIL}\n": (
+        "RUN mail '<EMAIL>' && \\\n  # don't\n\n  mail '<EMAIL>'\nLABEL m=<EMAIL>\n"
+    ),
+    f'RUN ["mail", "{MAIL}"]\nonbuild run mail "{MAIL}" {MAIL}\n': 'RUN ["mail", "<EMAIL>"]\nonbuild run mail "<EMAIL>" \'<EMAIL>\'\n',
+    f"RUN <<ONE bash\nmail {MAIL}\nONE\nCOPY <<TWO /a\nmail {MAIL}\nTWO\n": (
+        "RUN <<ONE bash\nmail '<EMAIL>'\nONE\nCOPY <<TWO /a\nmail <EMAIL>\nTWO\n"
+    ),
+    f"# {MAIL}\nHEALTHCHECK --interval=5m CMD curl -u bob:{MAIL} x\n": "# <EMAIL>\nHEALTHCHECK --interval=5m CMD curl -u bob:'<EMAIL>' x\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "said"),
+    [(name, *pair) for name, table in (("Batchfile", BATCH), ("PowerShell", POWERSHELL), ("Dockerfile", DOCKER)) for pair in table.items()],
+)
+def test_a_placeholder_without_quotes_is_no_redirection(redactor: Redactor, language: str, text: str, said: str) -> None:
+    assert redactor.redact(text, language)[0] == said
+    again, found = redactor.redact(said, language)
+    assert (again, found.total()) == (said, 0), "what is redacted stays as it is"
+
+
+MAKE = {
+    f"MAIL = {MAIL}\nall:\n\techo $(MAIL) \"$(MAIL)\" '$(MAIL)'\n": (r"MAIL = \<EMAIL\>", "<EMAIL> \\<EMAIL\\> \\<EMAIL\\>"),
+    f"all:\n\t@echo {MAIL} 'to {MAIL}' \"or {MAIL}\" # {MAIL}\n": (r"@echo \<EMAIL\> 'to <EMAIL>'", "<EMAIL> to <EMAIL> or <EMAIL>"),
+    f"# it's {MAIL}\nall:\n\techo it\\'s \\\n\t  {MAIL}\n": (r"\<EMAIL\>", "it's <EMAIL>"),
+    f"say = echo don\\'t $(1)\nall: ; $(call say,{MAIL})\n": (r"$(call say,\<EMAIL\>)", "don't <EMAIL>"),
+}
+
+
+@pytest.mark.parametrize("text", MAKE, ids=range(len(MAKE)))
+def test_make_hands_a_placeholder_to_its_shell_as_a_word(redactor: Redactor, text: str, tmp_path: Path) -> None:
+    written, echoed = MAKE[text]
+    redacted, _ = redactor.redact(text, "Makefile")
+    assert written in redacted and MAIL not in redacted
+    (tmp_path / "Makefile").write_text(redacted)
+    shown = subprocess.run(["make", "-s", "-C", str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == echoed
+    assert redactor.redact(redacted, "Makefile")[0] == redacted
+
+
+TEMPLATES = {
+    "Jinja": f'<p>{MAIL} {{{{ "{MAIL}" }}}} {{# {MAIL} #}}</p>{{% if "{MAIL}" %}}<b>{MAIL}</b>{{% endif %}}',
+    "HTML+ERB": f'<p>{MAIL} <%= mail_to "{MAIL}" %></p><!-- {MAIL} -->',
+    "PHP": f'<?php $mail = "{MAIL}"; ?>\n<p>{MAIL}</p>\n<?php mail("{MAIL}");\n',
+    "Handlebars": f'<p>{MAIL}{{{{#if (is "{MAIL}")}}}}!{{{{/if}}}}</p>',
+    "Astro": f'---\nconst mail = "{MAIL}";\n---\n<p>{MAIL}</p>',
+    "MDX": f"# Ask {MAIL}\n\n```sh\nmail {MAIL}\n```\n\n<p>{MAIL}</p> or `{MAIL}`\n",
+}
+WRITTEN = {
+    "Jinja": '<p>&lt;EMAIL&gt; {{ "<EMAIL>" }} {# <EMAIL> #}</p>{% if "<EMAIL>" %}<b>&lt;EMAIL&gt;</b>{% endif %}',
+    "HTML+ERB": '<p>&lt;EMAIL&gt; <%= mail_to "<EMAIL>" %></p><!-- <EMAIL> -->',
+    "PHP": '<?php $mail = "<EMAIL>"; ?>\n<p>&lt;EMAIL&gt;</p>\n<?php mail("<EMAIL>");\n',
+    "Handlebars": '<p>&lt;EMAIL&gt;{{#if (is "<EMAIL>")}}!{{/if}}</p>',
+    "Astro": '---\nconst mail = "<EMAIL>";\n---\n<p>&lt;EMAIL&gt;</p>',
+    "MDX": "# Ask &lt;EMAIL&gt;\n\n```sh\nmail <EMAIL>\n```\n\n<p>&lt;EMAIL&gt;</p> or `<EMAIL>`\n",
+}
+
+
+@pytest.mark.parametrize("language", TEMPLATES)
+def test_a_template_has_the_tags_it_had_and_its_code_is_as_it_was(redactor: Redactor, language: str) -> None:
+    assert redactor.redact(TEMPLATES[language], language)[0] == WRITTEN[language]
+
+
+def test_a_template_of_what_has_no_tags_keeps_the_placeholder_as_it_is(redactor: Redactor) -> None:
+    assert redactor.redact(f"mail: {MAIL}\nname: {{{{ name }}}}\n", "Jinja")[0] == "mail: <EMAIL>\nname: {{ name }}\n"
+
+
+def test_every_language_with_a_form_of_its_own_is_linguists() -> None:
+    assert [name for name in FORMS if type_of(name) is None and name != "Dotenv"] == []
 
 
 pieces = st.sampled_from(

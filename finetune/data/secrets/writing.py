@@ -1,77 +1,84 @@
 """How a placeholder is written, so that what parsed before still parses: `<KEY>` by itself is a redirection in a shell, a tag in XML.
 
-    shell     '<KEY>' where nothing quotes it
-    markup    &lt;KEY&gt;, the same text, but in comments, CDATA, scripts and styles
-    JSX       {"<KEY>"} between tags
+    shell       '<KEY>' where nothing quotes it; so in PowerShell, and in what a Dockerfile's commands leave to a shell
+    make        \\<KEY\\>, which is <KEY> to the shell that gets it, between double quotes of the command or not
+    batch       ^<KEY^> outside of a string
+    markup      &lt;KEY&gt;, the same text, but in comments, CDATA, scripts, styles, and the code of a template
+    JSX         {"<KEY>"} between tags
 
 Everywhere else a value stands in quotes, in a comment, or where `<` is a letter like others (YAML, INI).
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from finetune.data.secrets import quoting
 from finetune.data.syntax import parsed
 
-Form: TypeAlias = Literal["plain", "shell", "markup", "JavaScript", "TSX"]
+Form: TypeAlias = Literal["plain", "shell", "powershell", "make", "batch", "docker", "markup", "template", "mdx", "JavaScript", "TSX"]
 Write: TypeAlias = Callable[[int, bytes], bytes]
 _MARKUP = ("XML", "SVG", "Maven POM", "Ant Build System", "XML Property List", "XSLT", "HTML", "Vue", "Svelte")
-_OTHERS: Mapping[str, Form] = {"Shell": "shell", "Dotenv": "shell", "JavaScript": "JavaScript", "TSX": "TSX"}
-FORMS: Mapping[str, Form] = MappingProxyType({**_OTHERS, **{name: "markup" for name in _MARKUP}})
-_RAW = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<(script|style)\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_QUOTED = re.compile(
-    rb"""\\.|'[^']*'|\$'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![^\s;&|()])\#[^\n]*"""
-    rb"""|\$\(\(.*?\)\)|<<<|<<-?[ \t]*\\?(?P<q>['"]?)(?P<word>\w+)(?P=q)|\n""",
-    re.DOTALL,
+_TEMPLATES = (
+    *("HTML+ERB", "HTML+EEX", "HTML+PHP", "HTML+ECR", "HTML+Razor", "Jinja", "Nunjucks", "Twig", "Liquid", "Latte", "Edge", "Blade"),
+    *("Handlebars", "Mustache", "EJS", "Go Template", "Smarty", "FreeMarker", "Velocity Template Language", "Java Server Pages"),
+    *("Groovy Server Pages", "Classic ASP", "ASP.NET", "ColdFusion", "Mako", "Genshi", "Astro", "PHP"),
+)
+_OTHERS: Mapping[str, Form] = {
+    **{"Shell": "shell", "fish": "shell", "Tcsh": "shell", "Dotenv": "shell", "PowerShell": "powershell", "Makefile": "make"},
+    **{"Batchfile": "batch", "Dockerfile": "docker", "MDX": "mdx", "JavaScript": "JavaScript", "TSX": "TSX"},
+}
+FORMS: Mapping[str, Form] = MappingProxyType(
+    {**_OTHERS, **dict.fromkeys(_MARKUP, "markup"), **dict.fromkeys(_TEMPLATES, "template")},
 )
 
 
 def writer(content: bytes, form: Form) -> Write:
     """What writes a placeholder for the value that begins at a place of the content."""
-    match form:
-        case "shell":
-            ranges = [*_quoted(content)]
-            return lambda place, placeholder: placeholder if _within(ranges, place) else b"'" + placeholder + b"'"
-        case "markup":
-            raw = [match.span() for match in _RAW.finditer(content)]
-            return lambda place, placeholder: placeholder if _within(raw, place) else _escaped(placeholder)
-        case "JavaScript" | "TSX" if b"</" in content:
-            text = [*_between_tags(content, form)]
-            return lambda place, placeholder: b'{"' + placeholder + b'"}' if _within(text, place) else placeholder
+    if form in _LINES:
+        ranges_of, written = _LINES[form]
+        ranges = [*ranges_of(content)]
+        return lambda place, placeholder: placeholder if _within(ranges, place) else written(placeholder)
+    if form in ("JavaScript", "TSX") and b"</" in content:
+        text = [*_between_tags(content, form)]
+        return lambda place, placeholder: b'{"' + placeholder + b'"}' if _within(text, place) else placeholder
     return lambda _, placeholder: placeholder
 
 
-def _escaped(placeholder: bytes) -> bytes:
+def _quoted(placeholder: bytes) -> bytes:
+    return b"'" + placeholder + b"'"
+
+
+def _before_each(sign: bytes) -> Callable[[bytes], bytes]:
+    return lambda placeholder: placeholder.replace(b"<", sign + b"<").replace(b">", sign + b">")
+
+
+def _entities(placeholder: bytes) -> bytes:
     return placeholder.replace(b"<", b"&lt;").replace(b">", b"&gt;")
 
 
-def _within(ranges: list[tuple[int, int]], place: int) -> bool:
+# Where each form takes a placeholder as it is, and how it is written elsewhere.
+_LINES: Mapping[Form, tuple[Callable[[bytes], Iterator[quoting.Range]], Callable[[bytes], bytes]]] = {
+    "shell": (quoting.shell, _quoted),
+    "docker": (quoting.docker, _quoted),
+    "powershell": (quoting.powershell, _quoted),
+    "make": (quoting.make, _before_each(b"\\")),
+    "batch": (quoting.batch, _before_each(b"^")),
+    "markup": (quoting.markup, _entities),
+    "template": (quoting.template, _entities),
+    "mdx": (quoting.prose, _entities),
+}
+
+
+def _within(ranges: list[quoting.Range], place: int) -> bool:
     index = bisect_right(ranges, (place, len(ranges) and ranges[-1][1])) - 1
     return index >= 0 and ranges[index][0] <= place < ranges[index][1]
 
 
-def _quoted(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where a shell takes characters as they are: strings, comments, here-documents."""
-    place, words = 0, list[bytes]()
-    while match := _QUOTED.search(content, place):
-        place = match.end()
-        if match["word"]:
-            words.append(match["word"])
-        elif match[0] == b"\n":
-            for word in words:
-                if end := re.compile(rb"^\t*" + re.escape(word) + rb"$", re.MULTILINE).search(content, place):
-                    yield place, end.end()
-                    place = end.end()
-            words = []
-        elif match[0] != b"<<<":
-            yield match.span()
-
-
-def _between_tags(content: bytes, language: str) -> Iterator[tuple[int, int]]:
+def _between_tags(content: bytes, language: str) -> Iterator[quoting.Range]:
     root, _ = parsed(content.decode("utf-8", "surrogatepass"), language)
     left = [root]
     while left:
