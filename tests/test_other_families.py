@@ -13,14 +13,13 @@ import pytest
 from finetune.base import BaseFolder, read_base
 from finetune.data.render import Encoder, encode_prompt, encode_sample, prompt_of
 from finetune.deploy.settings import stop_words, template, write_settings
-from finetune.export.checkpoint import write_tokenizer
-from finetune.export.verify.soundness import check_tokenizer
 from finetune.families import FAMILIES, Family
 from finetune.generate.completer import BatchCompleter
 from finetune.model import load_model
 from finetune.opening import beginning
 from finetune.recipe import ModelSection, parse_recipe
 from finetune.records import FimPrompt, FimSample, Origin, Sampling
+from finetune.tokenizer_files import check_tokenizer, write_tokenizer
 
 ORIGIN = Origin("shop", "c", "a.py")
 SMALL = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128)
@@ -246,3 +245,28 @@ def test_a_tokenizer_whose_first_space_is_left_out_is_another_base(base_of: Call
     exported = read_base(ModelSection(path=str(tmp_path)))
     assert (exported.family, exported.digest == base.digest) == (base.family, False)
     assert Encoder(exported.tokenizer, exported.family).text("def") == Encoder(base.tokenizer, base.family).text("def")
+
+
+@pytest.mark.filterwarnings("ignore:fastokens is left aside")
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.pieces], ids=lambda shape: shape.family)
+def test_llama_cpp_cuts_texts_and_prompts_as_training_did(shape: Shape, base_of: Callable[[Shape], BaseFolder], tmp_path: Path) -> None:
+    """Out of tokenizer.json alone: with SentencePiece's own file the converter would put a space before every text."""
+    pytest.importorskip("xllamacpp")
+    from finetune.deploy.llama import Files, Llama
+    from finetune.export.checkpoint import write_small_files
+    from finetune.export.gguf import write_model
+    from finetune.export.gguf.converter import convert
+
+    base = base_of(shape)
+    source = tmp_path / "checkpoint"
+    source.mkdir()
+    write_small_files(source, base, architecture=f"{shape.config.removesuffix('Config')}ForCausalLM", dtype="float32")
+    (source / "model.safetensors").write_bytes((base.path / "model.safetensors").read_bytes())
+    convert(write_model(source, tmp_path, base, kind="f32", name="mine"))
+    encoder = Encoder(base.tokenizer, base.family)
+    with Llama(Files(tmp_path / "model.gguf"), context=128) as engine:
+        for text in (*TEXTS, "def def f(def):\n    def_def  def", base.family.sentinels[1]):
+            assert engine.tokens(text) == encoder.text(text), text
+        for prefix, suffix in (("def f(", "return a + b"), ("", ""), (" def", "def")):
+            asked = {"content": template(base.family, prefix, suffix), "add_special": True, "parse_special": True}
+            assert engine._post("/tokenize", asked)["tokens"] == encode_prompt(FimPrompt(prefix, suffix), encoder)

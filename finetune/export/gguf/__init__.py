@@ -23,7 +23,7 @@ MODULE = "finetune.export.gguf"
 class Conversion(BaseModel):
     """A checkpoint to write as a GGUF file. `stops` beyond the tokenizer's eos end an answer too; `pre`: llama.cpp's name of the
     pre-tokeniser, for a tokenizer its converter does not know by sight; `context`: tokens within which it equals the checkpoint;
-    `words`: tokens that text may hold."""
+    `words`: tokens that text may hold; `controls`: those it may not."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     step: Literal["convert"] = "convert"
@@ -35,6 +35,7 @@ class Conversion(BaseModel):
     stops: tuple[str, ...]
     pre: str | None
     words: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
 
 
 class Quantisation(BaseModel):
@@ -88,6 +89,7 @@ def write_model(source: Path, folder: Path, base: BaseFolder, *, kind: GgufType,
         stops=base.family.stop,
         pre=pretokenizer_name(base.tokenizer),
         words=base.family.placeholders,
+        controls=base.family.sentinels,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from finetune.errors import ExportError
 from finetune.export.gguf import Conversion
+from finetune.export.gguf.pieces import in_pieces, write_pieces
 
 MISSING = "llama.cpp's converter is not installed; type: pip install 'octotune[deploy]'"
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16"}
@@ -94,7 +95,10 @@ def _named(architecture: Any, task: Conversion) -> Any:
             return recognised
 
         def set_vocab(self) -> None:
-            super().set_vocab()
+            if in_pieces(task.source):
+                write_pieces(gguf(), self.gguf_writer, task, entries=hyperparameters(task.source)["vocab_size"])
+            else:
+                super().set_vocab()
             _add_stops(self.gguf_writer, task)
             _let_text_hold(self.gguf_writer, task)
 
