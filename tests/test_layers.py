@@ -16,7 +16,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(["data", "families", "opening", "progress", "methods", "metrics", "tasks", "exporters", "statistics", "quiet"], 1),
     **dict.fromkeys(["recipe"], 2),
     **dict.fromkeys(
-        ["base", "run", "model", "plan", "preflight", "generate", "merge", "cards", "doctor", "plots", "check", "new_tokens", "kernels"], 3
+        ["base", "run", "model", "plan", "preflight", "generate", "merge", "cards", "doctor", "plots", "check", "new_tokens", "kernels", "tokenizer_files"], 3
     ),
     **dict.fromkeys(["deploy", "data.measures"], 3),
     **dict.fromkeys(["data.build", "data.show", "data.why", "train", "evaluate", "compare", "export", "serve"], 4),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from finetune.data.store import read_rows, write_rows
 from finetune.errors import TrainError
 from finetune.methods import Lora
 from finetune.model import load_model
-from finetune.preflight import TOLERANCE, TOLERANCE_ROUNDED, check_rows, check_training, isolation, larger, two_samples
+from finetune.preflight import TOLERANCE, TOLERANCE_ROUNDED, check_readers_of, check_rows, check_training, isolation, larger, two_samples
 from finetune.recipe import Recipe
 from finetune.records import IGNORED, PackedRow
 from finetune.run import open_run
@@ -100,6 +102,20 @@ def test_a_base_that_changed_since_the_build_is_refused(prepare: Prepare) -> Non
         notes["inputs"] = {"base": "another digest"}
     with pytest.raises(TrainError, match="the base model changed since the rows were made; type: finetune build"):
         train(recipe)
+
+
+def test_a_base_whose_exports_would_be_misread_is_refused_before_it_trains(
+    prepare: Prepare, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Its tokenizer_config.json makes a token of a word, which tokenizer.json and so training do not know."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    config = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(config | {"additional_special_tokens": ["return"]}))
+    with pytest.raises(TrainError, match=f"{base}: no export could be read as it was trained, for AutoTokenizer .* or write export=gguf"):
+        train(prepare("train.max_steps=1", base=base))
+    in_gguf = prepare("export=gguf", "train.max_steps=1", base=base)
+    check_readers_of(in_gguf, read_base(in_gguf.model))
 
 
 def test_an_empty_training_side_is_refused(prepare: Prepare) -> None:
