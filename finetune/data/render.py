@@ -47,13 +47,15 @@ Learn: TypeAlias = Literal["all", "answer"]
 T = TypeVar("T", JupyterTokens, CommitTokens)
 _BATCH = 1 << 20  # characters tokenised in one call
 _UNLEARNT = array(TYPECODE, [IGNORED])
+_KEPT = "if A_b:\n\t  x = [1, 23]  # é 世 😀\r\n\n"  # normal forms of Unicode may change what is not in it (Qwen)
 
 
 class Encoder:
     """A tokenizer and its family: text to ids that are never control tokens, sentinels to ids."""
 
     def __init__(self, tokenizer_json: Path, family: Family) -> None:
-        """Raises DataError when a sentinel of the family is not one token, or when plain text could become a control token."""
+        """Raises DataError when a sentinel of the family is not one token, when plain text could become a control token, or comes back
+        changed."""
         description = describe_tokenizer(tokenizer_json, family)
         control = _mark_control_tokens(description, family)
         self.family = family
@@ -70,6 +72,11 @@ class Encoder:
                     f"{tokenizer_json}: the plain text {content} becomes a control token; "
                     "write model.path=FOLDER of a model with a byte-level tokenizer"
                 )
+        if (back := self.decode(self.text(_KEPT))) != _KEPT:
+            raise DataError(
+                f"{tokenizer_json}: the text {_KEPT!r} comes back as {back!r}; "
+                "write model.path=FOLDER of a model for code, whose tokenizer keeps every character"
+            )
 
     def _single(self, token: str, source: Path) -> int:
         ids = self.text(token)

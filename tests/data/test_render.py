@@ -162,3 +162,13 @@ def test_ids_are_those_of_starcoder_2s_own_tokenizer() -> None:
     assert [ids.tolist() for ids in encoder.texts(given_texts)] == expected
     assert [encoder.text(text) for text in given_texts] == expected
     assert (encoder.end_id, encoder.stop_ids, encoder.vocabulary_size) == (0, (0, 6), 49152)
+
+
+@pytest.mark.parametrize(
+    "change", [{"normalizer": {"type": "Lowercase"}}, {"pre_tokenizer": {"type": "Whitespace"}}], ids=["case", "blanks"]
+)
+def test_a_tokenizer_that_changes_text_is_refused(byte_tokenizer, tmp_path: Path, change: dict[str, object]) -> None:
+    described = json.loads((byte_tokenizer(["</s>"]) / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described | change))
+    with pytest.raises(DataError, match=r"the text .* comes back as .*; write model.path=FOLDER"):
+        Encoder(tmp_path / "tokenizer.json", plain_family("</s>"))
