@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune.export.verify import Task
 from finetune.exporters import MergeReport
+from finetune.records import Answer
 from finetune.run import Run
 
 Exported = tuple[Run, MergeReport]
@@ -32,3 +33,14 @@ def task(run: Run, exported: Path, scratch: Path) -> Task:
         tokens=256,
         scratch=scratch,
     )
+
+
+def parts_at_a_tie(text: str, answer: Answer) -> bool:
+    """Whether another text goes its own way where the model's two likeliest tokens are within a hundredth: rounding decides there."""
+    said = ""
+    for token in answer.said:
+        if not text.startswith(said + token.text):
+            (_, first), (second, chance) = token.others
+            return text.startswith(said + second) and chance > 0.99 * first
+        said += token.text
+    return False

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exported import parts_at_a_tie
 
 from finetune.__main__ import main
 from finetune.base import read_base
@@ -22,7 +23,7 @@ from finetune.deploy.llama import Address
 from finetune.deploy.settings import stop_words, template
 from finetune.errors import FinetuneError
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
-from finetune.records import Answer, FimPrompt, Sampling
+from finetune.records import FimPrompt, Sampling
 from finetune.run import Run
 from finetune.serve import Options, serving
 from finetune.serve.exports import exports_of
@@ -72,17 +73,6 @@ def holes(deployed_run: Run, client: Client) -> list[Hole]:
     found = [hole for kind in drawn.values() for hole in kind][:HOLES]
     assert len(found) == HOLES
     return found
-
-
-def parts_at_a_tie(text: str, answer: Answer) -> bool:
-    """Whether another text goes its own way where the model's two likeliest tokens are within a hundredth: rounding decides there."""
-    said = ""
-    for token in answer.said:
-        if not text.startswith(said + token.text):
-            (_, first), (second, chance) = token.others
-            return text.startswith(said + second) and chance > 0.99 * first
-        said += token.text
-    return False
 
 
 def test_the_tuned_answers_to_held_out_holes_are_those_of_transformers(client: Client, deployed_run: Run, holes: list[Hole]) -> None:

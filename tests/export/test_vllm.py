@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+from exported import parts_at_a_tie
 from test_engines import free_port
 from transformers import Qwen2Config, Qwen2ForCausalLM, Starcoder2Config, Starcoder2ForCausalLM
 
@@ -36,6 +37,7 @@ from finetune.run import Run
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("vllm") is None, reason="needs vllm on the PATH")]
 SOURCES = Path(__file__).parents[2] / "finetune"
 HOLES, TOKENS, START_S = 20, 24, 300
+UNFINISHED = "\ufffd"  # half a character at the end, which our answers leave out
 # Heads of 64: vLLM's attention on a CPU takes multiples of 32.
 SHAPE = {
     "vocab_size": 320,
@@ -142,13 +144,14 @@ def test_vllm_reads_the_ids_of_training_and_gives_the_answers_of_transformers(ru
     drawn = heldout_holes(heldout_files(run), run, encoder, limit=prompt_limit(run, base))
     prompts = [FimPrompt(hole.prefix, hole.suffix) for kind in drawn.values() for hole in kind][:HOLES]
     assert len(prompts) == HOLES
-    answers = open_completer([run]).complete(prompts, Sampling(max_new_tokens=TOKENS))
+    answers = open_completer([run]).complete(prompts, Sampling(max_new_tokens=TOKENS, others=2))
     texts = [template(base.family, prompt.prefix, prompt.suffix) for prompt in prompts]
     with serving(run, form) as url:
         for text, prompt in zip(texts, prompts, strict=True):
             assert ask(f"{url}/tokenize", model="tried", prompt=text)["tokens"] == encode_prompt(prompt, encoder)
         for arm, model in names.items():
-            more = {"model": model, "max_tokens": TOKENS, "temperature": 0}
-            said = [ask(f"{url}/v1/completions", prompt=text, **more)["choices"][0]["text"] for text in texts]
-            ours = [answer[arm == "tuned"].text for answer in answers]
-            assert sum(map(str.__eq__, said, ours)) >= HOLES - 1, "one may part where two tokens are as likely"
+            more = {"model": model, "max_tokens": TOKENS, "temperature": 0, "skip_special_tokens": False}
+            said = [ask(f"{url}/v1/completions", prompt=text, **more)["choices"][0]["text"].rstrip(UNFINISHED) for text in texts]
+            ours = [answer[arm == "tuned"] for answer in answers]
+            apart = [(text, answer) for text, answer in zip(said, ours, strict=True) if text != answer.text]
+            assert len(apart) <= 2 and all(parts_at_a_tie(text, answer) for text, answer in apart), apart
