@@ -26,21 +26,9 @@ SMALL = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key
 GATED = dict(SMALL, intermediate_size=48)
 EXPERTS = dict(GATED, head_dim=16, moe_intermediate_size=16, num_experts=2, num_experts_per_tok=1, decoder_sparse_step=1)
 LATENT = dict(
-    GATED,
-    num_key_value_heads=2,
-    kv_lora_rank=16,
-    q_lora_rank=None,
-    qk_nope_head_dim=8,
-    qk_rope_head_dim=8,
-    v_head_dim=16,
-    moe_intermediate_size=16,
-    n_routed_experts=2,
-    num_experts_per_tok=1,
-    n_group=1,
-    topk_group=1,
-    first_k_dense_replace=0,
-    head_dim=8,
+    EXPERTS, num_key_value_heads=2, kv_lora_rank=16, q_lora_rank=None, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=16, head_dim=8
 )
+LATENT |= dict(n_routed_experts=2, n_group=1, topk_group=1, first_k_dense_replace=0)
 TEXTS = ["def f(x):\n    return x\n", " leading", "  two  spaces ", "\ttab", "é世\u200d💻\r\n", "▁", "a ▁b", "<s>", ""]
 
 
@@ -270,3 +258,40 @@ def test_llama_cpp_cuts_texts_and_prompts_as_training_did(shape: Shape, base_of:
         for prefix, suffix in (("def f(", "return a + b"), ("", ""), (" def", "def")):
             asked = {"content": template(base.family, prefix, suffix), "add_special": True, "parse_special": True}
             assert engine._post("/tokenize", asked)["tokens"] == encode_prompt(FimPrompt(prefix, suffix), encoder)
+
+
+def test_an_adapter_beside_llamas_base_follows_the_rows_that_the_converter_moves(
+    base_of: Callable[[Shape], BaseFolder], tmp_path: Path
+) -> None:
+    """Queries and keys lie in another order in GGUF; so do the outputs of what is added to them."""
+    pytest.importorskip("xllamacpp")
+    import torch
+
+    from finetune.export.gguf import AdapterConversion
+    from finetune.export.gguf.converter import gguf, hyperparameters, model_class
+    from finetune.export.gguf.lora import convert_adapter
+    from finetune.methods import save_adapter
+
+    base = base_of(next(shape for shape in SHAPES if shape.family == "deepseek-coder"))
+    recipe = parse_recipe("", [f"model.path={base.path}", "adapter.r=4", "adapter.alpha=4"], name="mine")
+    model: Any = recipe.adapter(load_model(base, recipe.model), base.family)
+    torch.manual_seed(1)
+    changes = {}
+    for name, layer in model.named_modules():
+        if hasattr(layer, "lora_B") and "default" in layer.lora_B:
+            torch.nn.init.normal_(layer.lora_B["default"].weight)
+            change = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            changes[name.removeprefix("base_model.model.") + ".weight"] = change.detach()
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    save_adapter(model, adapter, base)
+    convert_adapter(AdapterConversion(source=base.path, target=tmp_path / "adapter.gguf", adapter=adapter, strength=1.0, name="mine"))
+
+    module = gguf()
+    written = {tensor.name: torch.tensor(tensor.data) for tensor in module.GGUFReader(tmp_path / "adapter.gguf").tensors}
+    converter = model_class(base.path)(base.path, module.LlamaFileType.ALL_F32, tmp_path / "no.gguf", hparams=hyperparameters(base.path))
+    assert len(changes) == 7 == len(written) / 2
+    for name, change in changes.items():
+        ((there, wanted),) = converter.modify_tensors(change, name, 0)
+        torch.testing.assert_close(written[f"{there}.lora_b"] @ written[f"{there}.lora_a"], wanted)
+        assert ("attn_q" in there or "attn_k." in there) == (not torch.equal(wanted, change)), there
