@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from finetune.base import read_base
 from finetune.kernels import kernels
-from finetune.kernels.low_rank import _gone, _thinned
+from finetune.kernels.low_rank import _gone
+from finetune.kernels.passes import make_zero, without
 from finetune.methods import Full, Lora, Method
 from finetune.model import load_model
 from finetune.recipe import ModelSection
@@ -116,7 +117,8 @@ def test_dropout_takes_its_share_and_the_rest_makes_up_for_it(tiny_base: Path) -
     a_RI, b_OR = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     x = torch.randn(2, 200, 64, requires_grad=True)
     torch.manual_seed(5)
-    kept = _thinned(torch.ones_like(x), _gone(x.numel(), 0.25, x.device)).detach()
+    kept = torch.ones_like(x, requires_grad=False)
+    make_zero(kept, _gone(x.numel(), 0.25, x.device))
     assert kept.mean() == pytest.approx(0.75, abs=0.01)
     assert kept.unique().tolist() == [0.0, 1.0]
     expected = layer.base_layer(x) + layer.scaling["default"] * (x * kept / 0.75) @ a_RI.t() @ b_OR.t()
@@ -193,3 +195,14 @@ def test_layers_are_as_they_were_even_after_an_error(tiny_base: Path) -> None:
         raise ZeroDivisionError
     assert causal.loss_function == before
     assert not causal.lm_head._forward_pre_hooks
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_elements_are_put_aside_for_the_time_of_a_block_whatever_ends_it(dtype: torch.dtype) -> None:
+    x = torch.tensor([[1.5, -0.0, torch.inf], [torch.nan, -3.25, 2.0]], dtype=dtype)
+    before, places = x.clone(), torch.tensor([1, 3, 5, 6, 6])
+    with pytest.raises(ZeroDivisionError), without(x, places):
+        assert x.flatten()[[1, 3, 5]].tolist() == [0, 0, 0] and str(float(x[0, 1])) == "0.0"
+        assert x.flatten()[[0, 2, 4]].tolist() == [1.5, torch.inf, -3.25]
+        _ = 1 // 0
+    assert x.view(torch.uint8).equal(before.view(torch.uint8)), "to the bit"

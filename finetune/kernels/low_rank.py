@@ -1,8 +1,8 @@
 """A frozen linear layer and its LoRA update as one operation: y = x W' + b + s drop(x) A' B'.
 
 peft computes the update beside the layer's result, in float32 whatever the pass computes in, and multiplies and adds tensors as wide as
-the layer; autograd keeps a dropped-out copy of x for each layer that reads it. Here the thin products alone are extra, x is kept as it is,
-and a dropout costs a random number for each element that it takes away, not for each that there is.
+the layer; autograd keeps a dropped-out copy of x for each layer that reads it. Here the thin products alone are extra, x is kept as it is
+and copied nowhere, and a dropout costs a random number for each element that it takes away, not for each that there is.
 Shapes: N tokens of all rows, I in, O out, R rank.
 """
 
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from finetune.kernels.passes import make_zero, places, without
+
 _SURELY = 8  # standard deviations: more elements than that above their mean number are taken away once in 10^15 times
 
 
@@ -29,6 +31,11 @@ class _Setting(NamedTuple):
     bias_O: Tensor | None
     state: Any
     keeps_weight: bool
+
+    @property
+    def grows(self) -> float:
+        """What the update is multiplied by."""
+        return self.scaling / (1 - self.dropout)
 
 
 @contextmanager
@@ -96,40 +103,51 @@ def _dtype(x: Tensor, base: Any, state: Any) -> torch.dtype | None:
 
 
 class _LowRank(torch.autograd.Function):
+    """S: R and one more, for a column of ones that the bias goes by. torch would copy it to every token."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, a_RI: Tensor, b_OR: Tensor, setting: _Setting) -> Tensor:
-        dtype = setting.dtype
+        dtype, rank = setting.dtype, len(a_RI)
         with torch.autocast(x.device.type, enabled=False):
-            x_NI = x.to(dtype).flatten(0, -2)
+            x_NI = x.to(dtype).flatten(0, -2).contiguous()
             weight_OI = _matrix(weight, setting)
             gone = _gone(x_NI.numel(), setting.dropout, x.device) if setting.dropout else None
-            z_NR = _thinned(x_NI, gone) @ a_RI.to(dtype).t()
-            bias_O = setting.bias_O
-            y_NO = x_NI @ weight_OI.t() if bias_O is None else torch.addmm(bias_O.to(dtype), x_NI, weight_OI.t())
-            torch.addmm(y_NO, z_NR, b_OR.to(dtype).t(), alpha=setting.scaling / (1 - setting.dropout), out=y_NO)
+            z_NS = x_NI.new_ones(len(x_NI), rank + (setting.bias_O is not None))
+            with without(x_NI, gone):
+                torch.mm(x_NI, a_RI.to(dtype).t(), out=z_NS[:, :rank])
+            y_NO = torch.mm(x_NI, weight_OI.t())
+            torch.addmm(
+                y_NO, z_NS, _update(b_OR, setting, setting.bias_O), out=y_NO
+            )  # in place, by the name that counts of operations know
         matrix = weight_OI if setting.state is not None and setting.keeps_weight else weight
-        ctx.save_for_backward(x_NI, matrix, a_RI, b_OR, z_NR, gone)
+        ctx.save_for_backward(x_NI, matrix, a_RI, b_OR, z_NS, gone)
         ctx.setting, ctx.shape, ctx.x_dtype = setting, x.shape, x.dtype
         return y_NO.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_NI, matrix, a_RI, b_OR, z_NR, gone = ctx.saved_tensors
+        x_NI, matrix, a_RI, b_OR, z_NS, gone = ctx.saved_tensors
         setting: _Setting = ctx.setting
         gradient_NO = gradients[0].to(setting.dtype).flatten(0, -2)
-        scaling = setting.scaling / (1 - setting.dropout)
-        through_NR = (gradient_NO @ b_OR.to(setting.dtype)).mul_(scaling)
-        of_b_OR = (gradient_NO.t() @ z_NR).to(b_OR.dtype).mul_(scaling)
-        of_a_RI = (through_NR.t() @ _thinned(x_NI, gone)).to(a_RI.dtype)
+        through_NR = gradient_NO @ _update(b_OR, setting).t()
+        of_b_OR = (gradient_NO.t() @ z_NS[:, : len(a_RI)]).to(b_OR.dtype).mul_(setting.grows)
+        with without(x_NI, gone):
+            of_a_RI = (through_NR.t() @ x_NI).to(a_RI.dtype)
         of_x = None
         if ctx.needs_input_grad[0]:
             weight_OI = matrix if setting.state is not None and setting.keeps_weight else _matrix(matrix, setting)
-            of_x_NI = _with_spare(x_NI.shape, gradient_NO)
-            torch.mm(through_NR, a_RI.to(setting.dtype), out=of_x_NI)
-            _take_away(of_x_NI, gone)
-            torch.addmm(of_x_NI, gradient_NO, weight_OI, out=of_x_NI)  # in place, by the name that counts of operations know
+            of_x_NI = through_NR @ a_RI.to(setting.dtype)
+            if gone is not None:
+                make_zero(of_x_NI, gone)
+            torch.addmm(of_x_NI, gradient_NO, weight_OI, out=of_x_NI)
             of_x = of_x_NI.view(ctx.shape).to(ctx.x_dtype)
         return of_x, None, of_a_RI, of_b_OR, None
+
+
+def _update(b_OR: Tensor, setting: _Setting, bias_O: Tensor | None = None) -> Tensor:
+    """What the thin product is multiplied by: B' by its factor, RO, and below it the bias."""
+    rows = [b_OR.t() * setting.grows] if bias_O is None else [b_OR.t() * setting.grows, bias_O.unsqueeze(0)]
+    return torch.cat(rows).to(setting.dtype)
 
 
 def _matrix(weight: Tensor, setting: _Setting) -> Tensor:
@@ -142,27 +160,6 @@ def _matrix(weight: Tensor, setting: _Setting) -> Tensor:
     return matrix.to(setting.dtype)
 
 
-def _thinned(x: Tensor, gone: Tensor | None) -> Tensor:
-    """A copy of `x` without some elements, or `x` where none are taken away."""
-    if gone is None:
-        return x
-    thinned = _with_spare(x.shape, x)
-    thinned.copy_(x)
-    _take_away(thinned, gone)
-    return thinned
-
-
-def _with_spare(shape: torch.Size, like: Tensor) -> Tensor:
-    """An empty tensor of a shape, in memory that has room for one element more."""
-    return like.new_empty(shape.numel() + 1)[:-1].view(shape)
-
-
-def _take_away(x: Tensor, gone: Tensor | None) -> None:
-    """Make elements of `x`, which has one to spare, zero."""
-    if gone is not None:
-        x.as_strided((x.numel() + 1,), (1,)).index_fill_(0, gone, 0)
-
-
 def _gone(count: int, dropout: float, device: torch.device) -> Tensor:
     """Which of so many elements a dropout takes away: their places, in order, then `count` until the tensor is full.
 
@@ -170,18 +167,6 @@ def _gone(count: int, dropout: float, device: torch.device) -> Tensor:
     """
     mean = count * dropout
     most = math.ceil(mean + _SURELY * math.sqrt(mean * (1 - dropout))) + _SURELY
-    uniform = torch.rand(most, dtype=torch.float64, device=device)  # below 1
-    distances = uniform.neg_().log1p_().div_(math.log1p(-dropout)).to(torch.int64)  # between them, not counting themselves
-    places: Tensor = _running_sum(distances.add_(1))
-    return places.sub_(1).clamp_(max=count)
-
-
-@torch.library.custom_op("finetune::running_sum", mutates_args=())
-def _running_sum(numbers: Tensor) -> Tensor:
-    """`cumsum`, which on fake tensors is worked out by a square of the numbers: of long rows, more than can be counted."""
-    return numbers.cumsum(0)
-
-
-@_running_sum.register_fake
-def _(numbers: Tensor) -> Tensor:
-    return torch.empty_like(numbers)
+    logarithms = torch.rand(most, device=device).neg_().log1p_()
+    found: Tensor = places(logarithms, math.log1p(-dropout), count)
+    return found
