@@ -3,6 +3,8 @@
     learnt_loss     head and loss over the learnt tokens alone, in parts; on every device
     low_rank        a frozen linear layer and its LoRA update as one operation; on a CPU, where it was measured
     attention       attention within the samples of a row, without a mask; on a CPU, where it was measured
+    activation      GELU in one pass over memory; on a CPU, in float32
+    rotary          the same for positions in queries and keys
 
 What a kernel does not know (a head that trains, DoRA, a model spread over processes) is left to the libraries.
 """
@@ -14,9 +16,11 @@ from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
+from finetune.kernels.activation import gelu_kernels
 from finetune.kernels.attention import Rehearsed, attention_within_samples
 from finetune.kernels.learnt_loss import learnt_loss
 from finetune.kernels.low_rank import low_rank_kernels
+from finetune.kernels.rotary import rotary_kernels
 
 __all__ = ["Rehearsed", "kernels"]
 
@@ -33,4 +37,6 @@ def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, rehearsed: Rehe
         if cpu:
             stack.enter_context(attention_within_samples(model, rehearsed=rehearsed))
             stack.enter_context(low_rank_kernels(model, checkpointing=checkpointing))
+            stack.enter_context(gelu_kernels(model))
+            stack.enter_context(rotary_kernels(model))
         yield
