@@ -18,6 +18,7 @@ from finetune.opening import around, beginning, without_first_space
 
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
+_OWN_WORDS = {"gpt_neox": {"rotary_pct": "partial_rotary_factor", "rotary_emb_base": "rope_theta"}}  # of rope_parameters, in version 4
 _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "quant_state", "nested_", ".SCB", "weight_format")
 
 
@@ -52,8 +53,8 @@ def write_tokenizer(folder: Path, base: BaseFolder) -> None:
 def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dict[str, Any]:
     """The base's configuration with every architecture key spelt out, in the words of transformers 5 and of 4.
 
-    transformers 4 reads rope_theta and torch_dtype, 5 writes rope_parameters and dtype alone; a 4 that finds no rope_theta
-    takes 10000 without a word. Defaults differ between versions too, hence all keys.
+    transformers 4 reads rope_theta, partial_rotary_factor and torch_dtype, 5 writes rope_parameters and dtype alone; a 4 that finds no
+    rope_theta takes 10000 without a word. Defaults differ between versions too, hence all keys.
     """
     from transformers import PreTrainedConfig
 
@@ -65,7 +66,8 @@ def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dic
     kept["pad_token_id"] = pad if kept.get("pad_token_id") is None else kept["pad_token_id"]
     rope = kept.get("rope_parameters")
     if rope and "rope_theta" in rope:
-        kept["rope_theta"] = rope["rope_theta"]
+        words = {"rope_theta": "rope_theta", "partial_rotary_factor": "partial_rotary_factor", **_OWN_WORDS.get(kept["model_type"], {})}
+        kept |= {word: rope[key] for word, key in words.items() if key in rope}
         if rope.get("rope_type", "default") != "default":
             kept["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"}
     return kept
