@@ -1,4 +1,4 @@
-"""The licence that a file states itself: by SPDX tags, or by a notice in a comment before its code."""
+"""The licence that a file states itself: by SPDX tags, by a notice in a comment before its code, or by a name there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 
 from finetune.data.classifier import licences_in
+from finetune.data.named_licences import licences_named
 from finetune.data.spdx import expression_in, joined
 
 HEAD = 4096  # characters in which a file states its licence
 COVERAGE = 40.0  # percent of a comment's words that a known notice must be: names, years and what the file is for stand beside it
 
 TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)")
-NOTICE = re.compile(r"licen[sc]e|permission (?:is hereby granted|to use)|redistribution and use", re.IGNORECASE)
-SMALL = ("licen", "permission is hereby granted", "permission to use", "redistribution and use")
+NOTICE = re.compile(r"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use", re.IGNORECASE)
+SMALL = ("licen", "gpl", "permission is hereby granted", "permission to use", "redistribution and use")
 
 _DIRECTIVE = r"#[ \t]*(?:include|import|pragma|define|undef|ifn?def|if|elif|else|endif|error|line|region|nullable)\b"
 _BLOCKS = [("--[[", "]]"), ("(*", "*)"), ("{-", "-}"), ("=begin", "=end"), ("=pod", "=cut"), ("#|", "|#"), ("<#", "#>"), ("#=", "=#")]
@@ -65,4 +66,4 @@ def _noticed(head: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _known(comment: str) -> tuple[str, ...]:
-    return (*licences_in(comment, coverage=COVERAGE),)
+    return (*(licences_in(comment, coverage=COVERAGE) or licences_named(comment)),)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from finetune.data.classifier import licences_in
+from finetune.data.named_licences import licences_named
 from finetune.data.spdx import joined
 
 UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
@@ -31,6 +32,7 @@ CHOICE = re.compile(r"licen[cs]e[-._](?:mit|apache|bsd|isc|zlib|boost|unlicense|
 # So does a short file beside them that says so: "dual-licensed under the Unlicense and MIT licenses".
 OFFER = re.compile(r"\bdual[-\s]+licen[cs]ed\b|\beither\s+(?:of\s+(?:the|these)\s+(?:two\s+)?)?licen[cs]es?\b", re.IGNORECASE)
 LONGEST_OFFER = 4096  # characters
+LONGEST_NOTICE = 1000  # characters of a file that only names its licence
 
 
 def is_licence_file(path: str) -> bool:
@@ -112,4 +114,7 @@ def _together(licences: dict[str, str], *, offered: bool) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _classified(text: str) -> str:
-    return joined(licences_in(text, coverage=COVERAGE)) or UNKNOWN
+    known = licences_in(text, coverage=COVERAGE)
+    if not known and len(text) <= LONGEST_NOTICE:
+        known = licences_named(text)
+    return joined(known) or UNKNOWN

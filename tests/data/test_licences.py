@@ -180,13 +180,15 @@ def test_a_notice_without_the_word_licence_is_one():
     assert licence_of_text(BLOCK + hpnd) == "Apache-2.0 AND HPND-sell-variant"
 
 
-def test_a_notice_is_two_fifths_of_its_comment_or_none() -> None:
-    def comment(share: float) -> str:
-        words = len(NOTICE.split())
-        lines = ["what this file is for and who wrote it"] * round(words * (1 / share - 1) / 9)
-        return "/*\n" + "\n".join([*lines, NOTICE]) + "\n*/\n"
+def test_a_notice_that_names_no_licence_is_two_fifths_of_its_comment_or_none() -> None:
+    notice = MIT.decode()
 
-    assert licence_of_text(comment(0.47)) == "Apache-2.0"
+    def comment(share: float) -> str:
+        words = len(notice.split())
+        lines = ["what this file is for and who wrote it"] * round(words * (1 / share - 1) / 9)
+        return "/*\n" + "\n".join([*lines, notice]) + "\n*/\n"
+
+    assert licence_of_text(comment(0.47)) == "MIT"
     assert licence_of_text(comment(0.33)) is None
 
 
