@@ -29,6 +29,13 @@ from finetune.methods import CONFIG
 MODEL, ADAPTER, REPORT = "model.gguf", "adapter.gguf", "merge_report.json"
 PORT, VLLM_PORT = 8012, 8000  # 8012 is what llama.vim and llama.vscode ask by default
 
+# What Continue would put before the prompt, as comments; training never showed it.
+_CHUNKS = (
+    *("useImports", "useRecentlyEdited", "useRecentlyOpened", "experimental_includeRecentlyVisitedRanges"),
+    *("experimental_includeRecentlyEditedRanges", "experimental_includeDiff"),
+)
+# In a model's name: Continue then ends an answer at "t." and at a line that begins with t (core/autocomplete/templating/getStopTokens.ts).
+_CUT_SHORT = "starcoder2"
 _VLLM_RANKS = (16, 32, 64, 128, 256, 320, 512)  # those it takes
 
 
@@ -149,7 +156,7 @@ def _continue(served: Served) -> str:
         "apiBase": f"{served.url}/v1",
         "apiKey": served.key or "none",
         "roles": ["autocomplete"],
-        "useLegacyCompletionsEndpoint": True,
+        "env": {"useLegacyCompletionsEndpoint": True},
         "promptTemplates": {"autocomplete": template(served.family, "{{{prefix}}}", "{{{suffix}}}")},
         "defaultCompletionOptions": {
             "contextLength": served.context,
@@ -157,8 +164,10 @@ def _continue(served: Served) -> str:
             "temperature": 0,
             "stop": stop_words(served.family),
         },
-        "autocompleteOptions": {"maxPromptTokens": max(served.context - 128, 1), "useCache": False},
+        "autocompleteOptions": {"maxPromptTokens": max(served.context - 128, 1), "useCache": False, **dict.fromkeys(_CHUNKS, False)},
     }
+    if _CUT_SHORT in served.name.lower():
+        model |= {"model": "tuned", "requestOptions": {"extraBodyProperties": {"model": served.name}}}
     return _yaml({"name": served.name, "version": "1.0.0", "schema": "v1", "models": [model]})
 
 

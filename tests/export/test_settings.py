@@ -95,6 +95,16 @@ def test_ollamas_file_names_the_files_beside_it() -> None:
     assert 'PARAMETER stop "<file_sep>"\n' in text
 
 
+def test_continue_does_not_see_a_name_at_which_it_cuts_answers_short() -> None:
+    """At "starcoder2" it adds the stop words "t." and a first t of a line; the server is told the name all the same."""
+    named = Served("my-StarCoder2-3b", "http://127.0.0.1:8000", FIM[0], 4096)
+    model = yaml.safe_load(editor_settings(named)["continue.yaml"])["models"][0]
+    assert "starcoder2" not in model["model"].lower()
+    assert model["requestOptions"]["extraBodyProperties"] == {"model": "my-StarCoder2-3b"}
+    plain = yaml.safe_load(editor_settings(Served("shop", named.url, FIM[0], 4096))["continue.yaml"])["models"][0]
+    assert plain["model"] == "shop" and "requestOptions" not in plain
+
+
 def test_vllm_is_told_not_to_round_float32_weights() -> None:
     words = vllm_arguments("tuned", folder="here", base=None, context=8, rank=0, float32=True)
     assert words[words.index("--dtype") + 1] == "float32"
