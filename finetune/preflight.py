@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.base import BaseFolder
 from finetune.data.collate import collate
-from finetune.errors import TrainError
+from finetune.errors import ExportError, TrainError
 from finetune.methods import Coverage, coverage
 from finetune.model import autocast_dtype, load_tokenizer, on_cpu
+from finetune.recipe import Recipe
 from finetune.records import IGNORED
 from finetune.run import Run
+from finetune.tokenizer_files import check_readers
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,7 @@ class Preflight:
 def check_training(run: Run, base: BaseFolder, model: PeftModel, rows: Dataset) -> Preflight:
     """Looks before step 1; the model is as it will train. Raises TrainError with what is wrong and what to do."""
     check_base_unchanged(run, base)
+    check_readers_of(run.recipe, base)
     check_sentinels(base, model)
     samples = check_rows(rows, base, vocabulary_size=_embedded(model))
     covered = coverage(model)
@@ -73,6 +76,17 @@ def check_base_unchanged(run: Run, base: BaseFolder) -> None:
     built_for = run.mark("build").get("inputs", {}).get("base")
     if built_for is not None and built_for != base.digest:
         raise TrainError(f"{base.path}: the base model changed since the rows were made; type: finetune build {run.folder}")
+
+
+def check_readers_of(recipe: Recipe, base: BaseFolder) -> None:
+    """What training ends in must be readable: now, not after hours of it."""
+    if not any(exporter.form in ("merged", "adapter") for exporter in recipe.export):
+        return
+    try:
+        check_readers(base)
+    except ExportError as error:
+        found = str(error).partition(": ")[2]
+        raise TrainError(f"{base.path}: no export could be read as it was trained, for {found}, or write export=gguf") from error
 
 
 def check_sentinels(base: BaseFolder, model: PeftModel) -> None:

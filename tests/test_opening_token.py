@@ -18,11 +18,10 @@ from finetune.base import BaseFolder, read_base
 from finetune.data.exports.told import segments_of
 from finetune.data.render import Encoder, encode_prompt, encode_sample, prompt_of
 from finetune.errors import ExportError, ModelError
-from finetune.export.checkpoint import write_tokenizer
-from finetune.export.verify.soundness import check_tokenizer
 from finetune.opening import around, beginning, opening
 from finetune.recipe import ModelSection
 from finetune.records import IGNORED, FimSample, InstructSample, Origin, Sample
+from finetune.tokenizer_files import check_tokenizer, write_tokenizer
 
 BOS, END = "<s>", "</s>"
 TEMPLATE = {"post_processor": beginning(BOS, 1)}

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
-from finetune.families import describe_tokenizer
 from finetune.files import READABLE
 from finetune.merge import INDEX
 from finetune.model import read_config
-from finetune.opening import around, beginning, without_first_space
+from finetune.tokenizer_files import token_ids, write_readable, write_tokenizer
 
 _MACHINE_KEYS = ("_name_or_path", "quantization_config", "auto_map", "transformers_version")
-_TOKENIZER_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template", "add_prefix_space")
 _OWN_WORDS = {"gpt_neox": {"rotary_pct": "partial_rotary_factor", "rotary_emb_base": "rope_theta"}}  # of rope_parameters, in version 4
 _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "quant_state", "nested_", ".SCB", "weight_format")
 
@@ -26,28 +23,9 @@ def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtyp
     """config.json, generation_config.json, tokenizer files, chat template."""
     ids = token_ids(base)
     stops, pad = [ids[token] for token in base.family.stop], ids[base.family.pad]
-    _write(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
-    _write(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
+    write_readable(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
+    write_readable(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
     write_tokenizer(folder, base)
-
-
-def write_tokenizer(folder: Path, base: BaseFolder) -> None:
-    """tokenizer.json to the byte (but for the recipe's added tokens, a space before every text, and where it does not itself begin a text
-    as its tokenizer_config.json says), a tokenizer_config.json that transformers 4 reads as well, a chat template if there is one."""
-    found = json.loads(base.tokenizer.read_text(encoding="utf-8"))
-    description = describe_tokenizer(base.tokenizer, base.family)
-    first = base.family.opening
-    if around(description) != ([] if first is None else [first], []):
-        description["post_processor"] = None if first is None else beginning(first, token_ids(base)[first])
-    if description != found:
-        _write(folder / "tokenizer.json", description)
-    else:
-        _copy(base.tokenizer, folder / "tokenizer.json")
-    spaced = found != without_first_space(found)
-    _write(folder / "tokenizer_config.json", _tokenizer_config(base) | ({"add_prefix_space": False} if spaced else {}))
-    template = base.path / "chat_template.jinja"
-    if template.is_file():
-        _copy(template, folder / template.name)
 
 
 def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dict[str, Any]:
@@ -80,42 +58,6 @@ def _generation(base: BaseFolder, *, stops: list[int], pad: int) -> dict[str, An
     ends = [*stops, *(own if isinstance(own, list) else [own])]
     written: dict[str, Any] = {"eos_token_id": list(dict.fromkeys(end for end in ends if end is not None)), "pad_token_id": pad}
     return written | ({} if config.get("bos_token_id") is None else {"bos_token_id": config["bos_token_id"]})
-
-
-def _tokenizer_config(base: BaseFolder) -> dict[str, Any]:
-    """PreTrainedTokenizerFast: it alone keeps the pre-tokeniser of tokenizer.json for every model type."""
-    found = json.loads((base.path / "tokenizer_config.json").read_text(encoding="utf-8"))
-    extra = found.get("additional_special_tokens") or found.get("extra_special_tokens") or []
-    config = {key: found[key] for key in _TOKENIZER_KEYS if found.get(key) is not None}
-    config.setdefault("pad_token", base.family.pad)
-    if base.family.opening is not None:
-        config |= {"add_bos_token": True, "bos_token": base.family.opening}
-    elif "add_bos_token" in found:
-        config["add_bos_token"] = False
-    config |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    special = [*(extra if isinstance(extra, list) else []), *(token.text for token in base.family.added)]
-    if special:
-        config["additional_special_tokens"] = special
-    if base.context_length is not None:
-        config["model_max_length"] = base.context_length
-    return config
-
-
-def token_ids(base: BaseFolder) -> dict[str, int]:
-    """Every token of the base and its id."""
-    tokenizer = describe_tokenizer(base.tokenizer, base.family)
-    ids: dict[str, int] = dict(tokenizer["model"]["vocab"])
-    return ids | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.chmod(READABLE)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    target.chmod(READABLE)
 
 
 def check_sound(folder: Path, *, tied: set[str], private: tuple[Path, ...]) -> None:

@@ -15,7 +15,7 @@ from finetune.cards import public_name
 from finetune.data.repos import named_path
 from finetune.errors import ExportError
 from finetune.export import gguf
-from finetune.export.checkpoint import check_sound, write_small_files, write_tokenizer
+from finetune.export.checkpoint import check_sound, write_small_files
 from finetune.export.process import in_fresh_process
 from finetune.export.tolerance import quantised_tolerance, tolerance
 from finetune.export.trained import Found, find_others
@@ -25,6 +25,7 @@ from finetune.files import READABLE, STAGED, write_json
 from finetune.merge import BaseWeights, MergeOptions, Part, merge, output_bytes, read_adapter
 from finetune.methods import BASE, CONFIG, WEIGHTS
 from finetune.run import Run
+from finetune.tokenizer_files import write_tokenizer
 
 _MARGIN = 16 << 20  # bytes for everything that is no weight: tokenizer, card, reports
 

@@ -16,9 +16,10 @@ from exported import Exported, folder_of
 from finetune.base import read_base
 from finetune.errors import ExportError
 from finetune.export.checkpoint import check_sound
-from finetune.export.verify.soundness import check_model, check_tokenizer
+from finetune.export.verify.soundness import check_model
 from finetune.merge import INDEX
 from finetune.run import Run
+from finetune.tokenizer_files import check_tokenizer
 
 TrainedRun = Callable[..., Run]
 

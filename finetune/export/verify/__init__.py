@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict
 from finetune.base import BaseFolder, read_base, weight_files
 from finetune.errors import ExportError
 from finetune.export.verify import figures
-from finetune.export.verify.soundness import check_model, check_tokenizer
+from finetune.export.verify.soundness import check_model
 from finetune.exporters import Losses
 from finetune.files import write_atomic
 from finetune.methods import load_adapter
 from finetune.model import load_model, on_cpu
 from finetune.quiet import quiet_libraries
 from finetune.recipe import ModelSection
+from finetune.tokenizer_files import check_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
