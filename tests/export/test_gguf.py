@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from finetune.base import DEMO, read_base
+from finetune.data.render import Encoder
+from finetune.deploy.llama import Files, Llama
 from finetune.errors import ExportError
 from finetune.export import REPORT, export
 from finetune.export.gguf import MODEL, Quantisation, context_of, write_model
@@ -120,7 +122,7 @@ def changed(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 def test_a_pretokeniser_is_named_only_when_it_does_what_the_name_says(tmp_path: Path) -> None:
     assert pretokenizer_name(DEMO / "tokenizer.json") == "starcoder"
     changes: list[Callable[[dict[str, Any]], None]] = [
-        lambda t: t["pre_tokenizer"]["pretokenizers"].pop(0),
+        lambda t: t["pre_tokenizer"]["pretokenizers"].append({"type": "Whitespace"}),
         lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(individual_digits=False),
         lambda t: t["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True),
         lambda t: t["pre_tokenizer"]["pretokenizers"][1].update(use_regex=False),
@@ -130,12 +132,33 @@ def test_a_pretokeniser_is_named_only_when_it_does_what_the_name_says(tmp_path: 
     assert [pretokenizer_name(changed(tmp_path, change)) for change in changes] == [None] * len(changes)
 
 
+def test_a_vocabulary_of_ones_own_without_a_step_for_digits_is_cut_as_gpt_2s(tmp_path: Path) -> None:
+    for path in DEMO.iterdir():
+        if path.suffix in (".json", ".safetensors") and path.name != "tokenizer.json":
+            (tmp_path / path.name).symlink_to(path)
+    changed(tmp_path, lambda t: t["pre_tokenizer"]["pretokenizers"].pop(0))
+    base = read_base(ModelSection(path=str(tmp_path)))
+    (tmp_path / "out").mkdir()
+    task = write_model(tmp_path, tmp_path / "out", base, kind="f16", name="own")
+    assert task.pre == "gpt-2"
+    convert(task)
+    encoder = Encoder(base.tokenizer, base.family)
+    with Llama(Files(task.target), context=64) as engine:
+        for text in (
+            "x = 1234567 + 3.25e-10",
+            "don't  we'LL\n\n\tself.returned_values  ",
+            "  é世 != 'a'\r\n",
+            "for i in range(100):\n    pass\n",
+        ):
+            assert engine.tokens(text) == encoder.text(text), text
+
+
 def test_an_unknown_pretokeniser_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     for path in DEMO.iterdir():
         if path.suffix in (".json", ".safetensors"):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "tokenizer.json").unlink()
-    changed(tmp_path, lambda t: t["pre_tokenizer"]["pretokenizers"].pop(0))
+    changed(tmp_path, lambda t: t["pre_tokenizer"]["pretokenizers"][0].update(individual_digits=False))
     (tmp_path / "out").mkdir()
     task = write_model(tmp_path, tmp_path / "out", read_base(ModelSection(path=str(tmp_path))), kind="f16", name="odd")
     with pytest.raises(ExportError, match="no name for this tokenizer's pre-tokeniser.*write export=merged"):

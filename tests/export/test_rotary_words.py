@@ -33,3 +33,13 @@ def test_the_share_of_a_head_that_is_turned_is_said_in_the_words_of_transformers
     written = json.loads((tmp_path / "config.json").read_text())
     assert {word: written.get(word) for word in words} == words
     assert AutoConfig.from_pretrained(tmp_path).rope_parameters == config.rope_parameters
+
+
+def test_llama_cpps_converter_reads_gpt_neox(byte_tokenizer: Callable[[Sequence[str]], Path], tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    from finetune.export.gguf.converter import hyperparameters
+
+    folder = byte_tokenizer(["</s>"])
+    GPTNeoXConfig(**TINY, rotary_pct=0.5).save_pretrained(folder)
+    write_small_files(tmp_path, read_base(ModelSection(path=str(folder))), architecture="GPTNeoXForCausalLM", dtype="float32")
+    assert hyperparameters(tmp_path)["rotary_pct"] == 0.5

@@ -87,7 +87,7 @@ def write_model(source: Path, folder: Path, base: BaseFolder, *, kind: GgufType,
         name=name,
         context=context_of(base),
         stops=base.family.stop,
-        pre=pretokenizer_name(base.tokenizer),
+        pre=pretokenizer_name(source / "tokenizer.json"),
         words=base.family.placeholders,
         controls=base.family.sentinels,
     )

@@ -51,11 +51,12 @@ def require_installed() -> None:
 
 
 def hyperparameters(source: Path) -> dict[str, Any]:
-    """config.json as the converter reads it."""
+    """config.json as the converter reads it, with the words of transformers 4 that it asks for and transformers 5 drops (GPT-NeoX)."""
     require_installed()
     from conversion import ModelBase
 
-    values: dict[str, Any] = ModelBase.load_hparams(source, False)
+    values: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    values |= ModelBase.load_hparams(source, False)
     return values
 
 

@@ -9,6 +9,7 @@ from typing import Any
 # llama.cpp knows a byte-level pre-tokeniser by a name, and its converter recognises published vocabularies by a hash. A vocabulary of
 # one's own is in no list; its pre-tokeniser may still be one that has a name.
 _NAMED: dict[str, list[dict[str, Any]]] = {
+    "gpt-2": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
     "starcoder": [
         {"type": "Digits", "individual_digits": True},
         {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
