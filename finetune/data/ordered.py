@@ -78,20 +78,3 @@ def ordered(parts: Iterable[Rows], dtype: np.dtype[Any], room: Memory, *, keys: 
     for part in parts:
         sorter.add(part)
     yield from sorter.parts()
-
-
-def batches(parts: Iterable[Rows], size: int) -> Iterator[Rows]:
-    """The same rows, so many at a time."""
-    left: list[Rows] = []
-    rows = 0
-    for part in parts:
-        left.append(part)
-        rows += len(part)
-        if rows < size:
-            continue
-        whole = np.concatenate(left)
-        full = rows - rows % size
-        yield from (whole[begin : begin + size] for begin in range(0, full, size))
-        left, rows = [whole[full:]], rows - full
-    if rows:
-        yield np.concatenate(left)

@@ -28,7 +28,7 @@ from finetune.data.spool import Spool, write_spool
 from finetune.files import STAGED
 from finetune.records import Origin
 
-_FOUND, _WHY = "found.pickle", f"{STAGED}why"
+FOUND, _WHY = "found.pickle", f"{STAGED}why"
 _NEAR = np.dtype([("change", np.int64), ("older", np.bool_), ("place", np.int64)])
 
 
@@ -75,7 +75,7 @@ def prove(task: Task) -> None:
     changes = settle.teaching(job, task.own, job.place("settle"), valid=False)
     of_changes = _crossing(((change.origin, text) for change in changes for text in (change.before, change.after)), boundaries)
     found: dict[Source, Crossing] = {"files": of_files, "history": of_changes}
-    dump(found, task.folder / _FOUND)
+    dump(found, task.folder / FOUND)
 
 
 def _crossing(texts: Iterable[tuple[Origin, str]], boundaries: Boundaries) -> Crossing:
@@ -148,5 +148,5 @@ def _all(job: Job) -> Iterator[Crossing]:
     sources: tuple[Source, ...] = ("files", "history")
     for source in sources:
         for place in job.places("prove"):
-            found: dict[Source, Crossing] = load(place / _FOUND)
+            found: dict[Source, Crossing] = load(place / FOUND)
             yield found[source]

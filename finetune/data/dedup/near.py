@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 COMPILED_FROM = 32_000_000  # bytes: numba takes half a second to start, and several the first time; plain reads 40 MB a second
 BATCH = 4_000_000  # bytes sketched at once
-KEYED = 16_384  # sketches hashed at once
+KEYED = 4096  # sketches hashed at once
 MEMORY = Memory()
 T = TypeVar("T", bound=np.generic)
 _KEYED = np.dtype([("key", np.uint64), ("text", np.int64)])
