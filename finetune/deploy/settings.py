@@ -99,6 +99,7 @@ def _llama_vscode(served: Served) -> str:
         "llama-vscode.endpoint": served.url,
         "llama-vscode.n_predict": 128,
         "llama-vscode.ring_n_chunks": 0,
+        "llama-vscode.max_parallel_completions": 1,  # by default three at once, which a server of one slot refuses
         "llama-vscode.use_openai_endpoint": False,
     }
     return _json(values | ({"llama-vscode.api_key": served.key} if served.key else {}))

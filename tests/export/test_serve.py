@@ -20,7 +20,7 @@ from finetune.__main__ import main
 from finetune.base import read_base
 from finetune.data.render import Encoder, encode_prompt
 from finetune.deploy.llama import Address
-from finetune.deploy.settings import stop_words, template
+from finetune.deploy.settings import Served, editor_settings, stop_words, template
 from finetune.errors import FinetuneError
 from finetune.generate import heldout_files, heldout_holes, open_completer, prompt_limit
 from finetune.records import FimPrompt, Sampling
@@ -135,6 +135,18 @@ def test_llama_vims_request_gives_the_bytes_of_training_cut_at_the_line(client: 
     assert answer["truncated"] is False and isinstance(answer["content"], str)
     assert answer["timings/prompt_n"] == 1  # all but the last token were in the cache
     assert answer["tokens_cached"] == tokens - 1 + answer["timings/predicted_n"]
+
+
+def test_llama_vscodes_request_is_answered_with_the_settings_for_it(client: Client) -> None:
+    """Unless told it asks for three answers at once, more than the server has slots."""
+    settings = json.loads(editor_settings(Served("tried", client.url, client.encoder.family, 2048))["llama.vscode.json"])
+    asked: dict[str, Any] = {"input_prefix": "def add(left, right):\n", "input_suffix": "\n", "input_extra": [], "prompt": "    return "}
+    asked |= {"id_slot": 0, "n_predict": 8, "n_indent": 4, "top_k": 40, "top_p": 0.99, "stream": False, "cache_prompt": True}
+    asked |= {"samplers": ["top_k", "top_p", "infill"], "t_max_prompt_ms": 500, "t_max_predict_ms": 500, "model": "another"}
+    answer = client.ask("/infill", **asked, n_cmpl=settings["llama-vscode.max_parallel_completions"])
+    assert isinstance(answer["content"], str)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        client.ask("/infill", **asked, n_cmpl=3)
 
 
 @pytest.mark.parametrize("editor", ["llm-ls", "Continue", "Tabby"])
