@@ -54,8 +54,7 @@ class Encoder:
     """A tokenizer and its family: text to ids that are never control tokens, sentinels to ids."""
 
     def __init__(self, tokenizer_json: Path, family: Family) -> None:
-        """Raises DataError when a sentinel of the family is not one token, when plain text could become a control token, or comes back
-        changed."""
+        """Raises DataError for a sentinel that is not one token, and where text could become a control token or come back changed."""
         description = describe_tokenizer(tokenizer_json, family)
         control = _mark_control_tokens(description, family)
         self.family = family
