@@ -124,10 +124,10 @@ def test_both_versions_of_a_change_are_written_in_its_language_and_the_message_i
 
 
 BATCH = {
-    f"@echo off\nset API_TOKEN={KEY}\n": "@echo off\nset API_TOKEN=^<KEY^>\n",
+    f"@echo off\nset API_TOKEN={KEY}\n": '@echo off\nset API_TOKEN="<KEY>"\n',
     f'set "ADMIN={MAIL}"\n': 'set "ADMIN=<EMAIL>"\n',
-    f":: ask {MAIL}\nmail {MAIL} < note\n": ":: ask <EMAIL>\nmail ^<EMAIL^> < note\n",
-    f'echo "no end\nmail {MAIL}\n': 'echo "no end\nmail ^<EMAIL^>\n',
+    f":: ask {MAIL}\nmail {MAIL} < note\n": ':: ask <EMAIL>\nmail "<EMAIL>" < note\n',
+    f'echo "no end\nmail {MAIL}\n': 'echo "no end\nmail "<EMAIL>"\n',
 }
 POWERSHELL = {
     f"Send-Mail -To {MAIL} -Body 'it''s for {MAIL}' # or {MAIL}\n": "Send-Mail -To '<EMAIL>' -Body 'it''s for <EMAIL>' # or <EMAIL>\n",
@@ -162,8 +162,8 @@ def test_a_placeholder_without_quotes_is_no_redirection(redactor: Redactor, lang
 
 MAKE = {
     f"MAIL = {MAIL}\nall:\n\techo $(MAIL) \"$(MAIL)\" '$(MAIL)'\n": (r"MAIL = \<EMAIL\>", "<EMAIL> \\<EMAIL\\> \\<EMAIL\\>"),
-    f"all:\n\t@echo {MAIL} 'to {MAIL}' \"or {MAIL}\" # {MAIL}\n": (r"@echo \<EMAIL\> 'to <EMAIL>'", "<EMAIL> to <EMAIL> or <EMAIL>"),
-    f"# it's {MAIL}\nall:\n\techo it\\'s \\\n\t  {MAIL}\n": (r"\<EMAIL\>", "it's <EMAIL>"),
+    f"all:\n\t@echo {MAIL} 'to {MAIL}' \"or {MAIL}\" # {MAIL}\n": ("@echo '<EMAIL>' 'to <EMAIL>'", "<EMAIL> to <EMAIL> or <EMAIL>"),
+    f"# it's {MAIL}\nall:\n\techo it\\'s \\\n\t  {MAIL}\n": ("\t  '<EMAIL>'", "it's <EMAIL>"),
     f"say = echo don\\'t $(1)\nall: ; $(call say,{MAIL})\n": (r"$(call say,\<EMAIL\>)", "don't <EMAIL>"),
 }
 

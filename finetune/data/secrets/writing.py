@@ -1,8 +1,8 @@
 """How a placeholder is written, so that what parsed before still parses: `<KEY>` by itself is a redirection in a shell, a tag in XML.
 
-    shell       '<KEY>' where nothing quotes it; so in PowerShell, and in what a Dockerfile's commands leave to a shell
-    make        \\<KEY\\>, which is <KEY> to the shell that gets it, between double quotes of the command or not
-    batch       ^<KEY^> outside of a string
+    shell       '<KEY>' where nothing quotes it; so in PowerShell, in a Makefile's commands and in a Dockerfile's
+    make        \\<KEY\\> in what is no command, which a shell takes between quotes of any kind and without them
+    batch       "<KEY>" outside of a string
     markup      &lt;KEY&gt;, the same text, but in comments, CDATA, scripts, styles, and the code of a template
     JSX         {"<KEY>"} between tags
 
@@ -42,6 +42,9 @@ def writer(content: bytes, form: Form) -> Write:
         ranges_of, written = _LINES[form]
         ranges = [*ranges_of(content)]
         return lambda place, placeholder: placeholder if _within(ranges, place) else written(placeholder)
+    if form == "make":
+        ranges = [*quoting.make(content)]
+        return lambda place, placeholder: placeholder if _within(ranges, place) else _of_make(content, place, placeholder)
     if form in ("JavaScript", "TSX") and b"</" in content:
         text = [*_between_tags(content, form)]
         return lambda place, placeholder: b'{"' + placeholder + b'"}' if _within(text, place) else placeholder
@@ -52,8 +55,10 @@ def _quoted(placeholder: bytes) -> bytes:
     return b"'" + placeholder + b"'"
 
 
-def _before_each(sign: bytes) -> Callable[[bytes], bytes]:
-    return lambda placeholder: placeholder.replace(b"<", sign + b"<").replace(b">", sign + b">")
+def _of_make(content: bytes, place: int, placeholder: bytes) -> bytes:
+    if content.startswith(b"\t", content.rfind(b"\n", 0, place) + 1):
+        return _quoted(placeholder)
+    return placeholder.replace(b"<", rb"\<").replace(b">", rb"\>")
 
 
 def _entities(placeholder: bytes) -> bytes:
@@ -65,8 +70,7 @@ _LINES: Mapping[Form, tuple[Callable[[bytes], Iterator[quoting.Range]], Callable
     "shell": (quoting.shell, _quoted),
     "docker": (quoting.docker, _quoted),
     "powershell": (quoting.powershell, _quoted),
-    "make": (quoting.make, _before_each(b"\\")),
-    "batch": (quoting.batch, _before_each(b"^")),
+    "batch": (quoting.batch, lambda placeholder: b'"' + placeholder + b'"'),
     "markup": (quoting.markup, _entities),
     "template": (quoting.template, _entities),
     "mdx": (quoting.prose, _entities),
