@@ -53,6 +53,7 @@ class Sorter:
             if len(part):
                 yield self._in_order(part)
             begins = ends
+        self._sorted.clear()
 
     def _bounds(self, runs: Sequence[Rows]) -> Rows:
         step = max(1, max(map(len, runs)) // len(runs))

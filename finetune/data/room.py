@@ -36,6 +36,10 @@ class Column(Generic[T]):
         """All of it."""
         return np.concatenate([np.empty(0, dtype=self.dtype), *self._parts])
 
+    def clear(self) -> None:
+        """Gives its room back, once nobody holds its array."""
+        self._parts = []
+
 
 class _FileColumn(Column[T]):
     """The same in a file, which is open while an array is put into it."""
@@ -52,6 +56,9 @@ class _FileColumn(Column[T]):
 
     def array(self) -> NDArray[T]:
         return _mapped(self._path, self.dtype)
+
+    def clear(self) -> None:
+        self._path.unlink()
 
 
 class Memory:
