@@ -14,6 +14,7 @@ from finetune.base import DEMO, read_base
 from finetune.check import require_sound
 from finetune.families import FAMILIES
 from finetune.methods import METHODS, Lora
+from finetune.plan import plan
 from finetune.plan.limits import Device
 from finetune.plan.rehearsal import Rehearsal
 from finetune.recipe import Recipe, load_recipe
@@ -83,6 +84,18 @@ def test_a_shipped_recipe_takes_a_step(path: Path, byte_tokenizer: Callable[[Seq
     rows, row_length = recipe.train.batch_size, recipe.data.row_length
     step = Rehearsal(read_base(recipe.model), recipe, Device(gpu=True, size=None)).step(rows, row_length)
     assert step.rows().sum(axis=1).max() > 2 * rows * row_length * 320, "at least the logits of its rows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_planned(path: Path, byte_tokenizer: Callable[[Sequence[str]], Path]) -> None:
+    """As `finetune plan` does it; two blocks of a base fit any card that is told of."""
+    recipe = on_its_base(path, byte_tokenizer) if path in OF_A_BASE else load_recipe(path)
+    found = plan(recipe, gpu="80GiB")
+    assert found.fits and all(each.batch_size is not None for each in found.fits)
+    assert 0 < found.trainable <= found.total and found.tokens_per_step == (
+        recipe.train.batch_size * recipe.train.accumulation * recipe.data.row_length
+    )
 
 
 @pytest.mark.parametrize("size", ["3b", "7b", "15b"])
