@@ -7,13 +7,14 @@ REPO ?= .
 SET ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow transformers-4 check bench format
+.PHONY: help setup demo test test-slow test-gpu transformers-4 check bench format
 
 help:
 	@echo "make demo [REPO=path]  the whole road on a git repository with the embedded base model, on a CPU"
 	@echo "make test              everything that needs no GPU; says what it left out"
 	@echo "make check             format, lint, types"
 	@echo "make test-slow         the tests that take minutes"
+	@echo "make test-gpu          the tests that need a CUDA GPU"
 	@echo "make transformers-4    transformers 4.57.6 in the user's cache, for the test that it reads exports"
 	@echo "make bench             benchmarks"
 	@echo "make setup             the virtual environment alone"
@@ -52,6 +53,10 @@ test: check transformers-4
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Every device of the machine is used; a CUDA build of torch must be in $(VENV): docs/benchmarks/gpu.md.
+test-gpu: setup
+	OCTOTUNE_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
 
 bench: setup
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

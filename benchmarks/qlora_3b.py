@@ -161,7 +161,8 @@ def _norm(name: str) -> dict[str, torch.Tensor]:
 
 
 def _normal(*shape: int) -> torch.Tensor:
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.018)
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # it draws them in no time
+    return torch.empty(shape, dtype=torch.bfloat16, device=device).normal_(std=0.018).cpu()
 
 
 def _byte_tokenizer() -> Tokenizer:

@@ -74,12 +74,13 @@ def _tried(name: str, look: Callable[[], Iterator[Check]]) -> list[Check]:
 
 def table(checks: list[Check]) -> Table:
     """The checks for reading."""
+    from rich.markup import escape
     from rich.table import Table
 
     colours = {"works": "green", "limited": "yellow", "missing": "red"}
     grid = Table("what", "", "found", "what to do")
     for check in checks:
-        grid.add_row(check.name, f"[{colours[check.standing]}]{check.standing}[/]", check.found, check.cure)
+        grid.add_row(check.name, f"[{colours[check.standing]}]{check.standing}[/]", escape(check.found), escape(check.cure))
     return grid
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -66,6 +67,14 @@ def read_config(base: BaseFolder) -> Any:
     return config
 
 
+def without_dropout(config: Any) -> Any:
+    """The configuration with no dropout in the base's own layers (docs/decisions/004-dropout-of-the-base.md)."""
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and re.search("dropout|pdrop", name):
+            setattr(config, name, 0.0)
+    return config
+
+
 def attention_kernel(config: Any) -> str:
     """torch's own attention, or the architecture's written-out one where it has no other (Gemma 2, CodeGen, Bloom)."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -86,15 +95,17 @@ def load_model(base: BaseFolder, section: ModelSection) -> PreTrainedModel:
 
     loader: Any = AutoModelForCausalLM
     dtype = weight_dtype(section)
-    attention = attention_kernel(read_config(base))
+    config = without_dropout(read_config(base))
+    config.vocab_size = base.embedded  # rows for the recipe's tokens are new, and come after
     try:
         model, found = loader.from_pretrained(
             base.path,
+            config=config,
             local_files_only=True,
             dtype=dtype,
             quantization_config=quantization_config(section, dtype),
             device_map=_placement(section),
-            attn_implementation=attention,
+            attn_implementation=attention_kernel(config),
             output_loading_info=True,
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:

@@ -141,10 +141,11 @@ def two_samples(rows: Dataset) -> Samples:
 def _isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | None) -> float:
     """How far logits move under the library's attention and, where training computes it otherwise, under ours: the larger."""
     found = isolation(model, samples, autocast=autocast)
-    if not on_cpu():
-        return found
+    from finetune.kernels import joined
     from finetune.kernels.attention import attention_within_samples
 
+    if not on_cpu() and not joined.on_gpus():
+        return found
     with attention_within_samples(model):
         return larger(found, isolation(model, samples, autocast=autocast))
 

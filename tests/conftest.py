@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
 
+# A GPU is for the tests that are marked so, and for who asks: the others compare to the bit, or with tensors in main memory.
+if not os.environ.get("OCTOTUNE_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 # A job in the background of a shell starts with Ctrl+C ignored; what the tests start, and interrupt, must not be.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

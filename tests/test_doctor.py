@@ -127,3 +127,10 @@ def test_the_table_shows_every_check() -> None:
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(table(doctor()))
     assert "bubblewrap" in console.export_text()
+
+
+def test_what_stands_in_brackets_is_printed_too() -> None:
+    said = io.StringIO()
+    cure = "pip install 'octotune[deploy]' for llama.cpp"
+    Console(file=said, width=160).print(table([Check("engine", "limited", "no [x] there", cure)]))
+    assert cure in said.getvalue() and "no [x] there" in said.getvalue()

@@ -9,7 +9,7 @@ import torch
 
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ModelError
-from finetune.model import autocast_dtype, faster_in_bfloat16, load_model, load_tokenizer, quantization_config, weight_dtype
+from finetune.model import autocast_dtype, faster_in_bfloat16, load_model, load_tokenizer, quantization_config, read_config, weight_dtype
 from finetune.recipe import ModelSection
 
 IDS = torch.arange(40).reshape(1, 40) + 10
@@ -128,3 +128,15 @@ def test_an_unknown_architecture_is_refused(copied: Path) -> None:
 def test_bfloat16_is_taken_where_it_is_multiplied_faster(able: dict[str, object], faster: bool) -> None:
     """An Intel CPU without AMX multiplies it at half the rate of float32."""
     assert faster_in_bfloat16(able) is faster
+
+
+def test_the_dropouts_of_the_base_are_off_in_training(copied: Path) -> None:
+    """And they stay in what is read for an export."""
+    config = json.loads((copied / "config.json").read_text())
+    dropouts = {"attention_dropout": 0.5, "residual_dropout": 0.5, "embedding_dropout": 0.5}
+    (copied / "config.json").write_text(json.dumps(config | dropouts))
+    base, section = opened(copied, dtype="float32")
+    model = load_model(base, section)
+    with torch.no_grad():
+        assert torch.equal(model.train()(IDS).logits, model.eval()(IDS).logits)
+    assert {name: getattr(read_config(base), name) for name in dropouts} == dropouts

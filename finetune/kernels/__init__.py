@@ -2,7 +2,7 @@
 
     learnt_loss     head and loss over the learnt tokens alone, in parts; on every device
     low_rank        a frozen linear layer and its LoRA update as one operation; on a CPU, where it was measured
-    attention       attention within the samples of a row, without a mask; on a CPU, where it was measured
+    attention       attention within the samples of a row, without a mask; on a CPU, and on a GPU that has the kernel for it (joined)
     activation      GELU in one pass over memory; on a CPU, in float32
     rotary          the same for positions in queries and keys
 
@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 
 from torch import nn
 
+from finetune.kernels import joined
 from finetune.kernels.activation import gelu_kernels
 from finetune.kernels.attention import Rehearsed, attention_within_samples
 from finetune.kernels.learnt_loss import learnt_loss
@@ -34,8 +35,9 @@ def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, rehearsed: Rehe
     """
     with ExitStack() as stack:
         stack.enter_context(learnt_loss(model, all_learnt=rehearsed is not None))
-        if cpu:
+        if cpu or joined.on_gpus():
             stack.enter_context(attention_within_samples(model, rehearsed=rehearsed))
+        if cpu:
             stack.enter_context(low_rank_kernels(model, checkpointing=checkpointing))
             stack.enter_context(gelu_kernels(model))
             stack.enter_context(rotary_kernels(model))

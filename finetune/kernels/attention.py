@@ -24,16 +24,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from finetune.kernels import joined
+
 LIBRARY, OURS = "sdpa", "within_samples"
 
 
 class Rehearsed(NamedTuple):
     """A pass of which only what it holds is asked: each row is one sample, and the output is put together as that of several is.
 
-    `beyond_window`: rows are longer than the window, whatever the length of those that stand for them.
+    `beyond_window`: rows are longer than the window, whatever the length of those that stand for them. `gpu`: as on one that has
+    the kernel of `joined`.
     """
 
     beyond_window: bool
+    gpu: bool = False
 
 
 @contextmanager
@@ -82,12 +86,14 @@ class _Samples:
         self.rehearsed = rehearsed
         self.seen = False
         self.lengths: list[int] | None = None
+        self.joined = joined.on_gpus() and (rehearsed is None or rehearsed.gpu)
+        self._bounds: joined.Bounds | None = None
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def see(self, _: nn.Module, __: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
         """Read them from the positions that a model is called with, which start anew with each sample."""
         positions_BT = inputs.get("position_ids")
-        self.seen, self.lengths = True, None
+        self.seen, self.lengths, self._bounds = True, None, None
         self._masks.clear()
         if positions_BT is not None and self.rehearsed is None:
             steps_BT = torch.diff(positions_BT, dim=1, prepend=positions_BT[:, :1])
@@ -95,6 +101,13 @@ class _Samples:
             starts = starts_BT.flatten().nonzero().flatten().tolist()
             ends = [*starts[1:], positions_BT.numel()]
             self.lengths = [end - start for start, end in zip(starts, ends, strict=True)] if len(starts) > len(positions_BT) else None
+
+    def bounds(self, states_BHTD: Tensor) -> joined.Bounds:
+        """Where samples end. Made once a pass, for all layers."""
+        if self._bounds is None:
+            rows, _, tokens, _ = states_BHTD.shape
+            self._bounds = joined.bounds(self.lengths or [tokens] * rows, states_BHTD.device)
+        return self._bounds
 
     def window_mask(self, length: int, window: int, device: torch.device) -> Tensor | None:
         """What each token of a sample sees, LL; None where the sample lies within the window. Made once a pass, for all layers."""
@@ -111,6 +124,11 @@ def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Te
     samples: _Samples = module.samples
     assert samples.seen
     window, lengths = options.get("sliding_window"), samples.lengths
+    if not options.get("dropout") and _in_one_call(samples, query_BHTD, window):
+        rows, heads, tokens = query_BHTD.shape[:3]
+        states = (each.transpose(1, 2).flatten(0, 1) for each in (query_BHTD, key_BHTD, value_BHTD))
+        out_NHD = joined.attend(*states, samples.bounds(query_BHTD), window=window, scale=options.get("scaling"))
+        return out_NHD.view(rows, tokens, heads, -1), None
     attend = partial(_attend, samples=samples, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
     if lengths is None:
         out_BTHD = attend(query_BHTD, key_BHTD, value_BHTD).transpose(1, 2)
@@ -119,6 +137,14 @@ def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Te
     out_NHD = torch.cat([attend(*each).transpose(1, 2)[0] for each in zip(*parts, strict=True)])
     rows, heads, tokens = query_BHTD.shape[:3]
     return out_NHD.view(rows, tokens, heads, -1), None
+
+
+def _in_one_call(samples: _Samples, query_BHTD: Tensor, window: int | None) -> bool:
+    """Whether the kernel for samples of several lengths is the one to take: rows of one sample within the window have a faster one."""
+    if not samples.joined or not joined.takes(query_BHTD) or not (query_BHTD.is_cuda or samples.rehearsed):
+        return False
+    several = samples.lengths is not None or samples.rehearsed is not None
+    return several or (window is not None and window < query_BHTD.shape[2])
 
 
 def _by_sample(states_BHTD: Tensor, lengths: list[int]) -> list[Tensor]:

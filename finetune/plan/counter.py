@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
 from finetune.plan.bits import gemm_4bit_in_parts
 
 Sizes = NDArray[np.int64]
+_FORWARD, _BACKWARD = 2, 5  # products of tokens with tokens: scores and values; the scores again and four gradients
 
 
 class Part(IntEnum):
@@ -106,11 +107,8 @@ class Counter(TorchDispatchMode):
         if func is torch.ops.aten.linear.default:  # below autograd it is one operator; torch's table lists none of these three
             self.timeline.flops += 2 * out.numel() * args[0].shape[-1]
             return
-        if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
-            self.timeline.flops += sdpa_flop_count(*(each.shape for each in args[:3])) // _parts(args[4:5])
-            return
-        if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default:
-            self.timeline.flops += sdpa_backward_flop_count(*(each.shape for each in args[:4])) // _parts(args[7:8])
+        if (attention := _attention_flops(func, args)) is not None:
+            self.timeline.flops += attention
             return
         flops = flop_registry.get(func._overloadpacket)
         if flops is not None:
@@ -137,6 +135,22 @@ class Counter(TorchDispatchMode):
             self._known.pop(key, None)
 
         return forget
+
+
+def _attention_flops(func: Any, args: Any) -> int | None:
+    """Of attention, forward or backward; None for another operator. A token of a causal one sees half of its sample in the mean."""
+    match func.name():
+        case "aten::_scaled_dot_product_flash_attention_for_cpu":
+            query_BHTD, key_BHTD, causal = args[0], args[1], args[4:5]
+            return 2 * _FORWARD * query_BHTD.numel() * key_BHTD.shape[2] // _parts(causal)
+        case "aten::_scaled_dot_product_flash_attention_for_cpu_backward":
+            query_BHTD, key_BHTD, causal = args[1], args[2], args[7:8]
+            return 2 * _BACKWARD * query_BHTD.numel() * key_BHTD.shape[2] // _parts(causal)
+        case "torch_attn::_varlen_attn":
+            return 2 * _FORWARD * args[0].numel() * args[5] // 2
+        case "torch_attn::_varlen_attn_backward":
+            return 2 * _BACKWARD * args[1].numel() * args[8] // 2
+    return None
 
 
 def _parts(causal: Sequence[bool]) -> int:

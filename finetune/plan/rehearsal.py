@@ -86,7 +86,7 @@ class Rehearsal:
     def _kernels(self, *, beyond_window: bool) -> AbstractContextManager[None]:
         if spread():
             return nullcontext()
-        rehearsed = Rehearsed(beyond_window)
+        rehearsed = Rehearsed(beyond_window, gpu=self.device.gpu)
         return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, rehearsed=rehearsed)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:

@@ -30,7 +30,8 @@ NAMES = {
 def terms(moment: Moment, device: Device, recipe: Recipe, covered: Coverage) -> tuple[Term, ...]:
     """The parts of the highest moment, and what is assumed beside them."""
     found = [Term(name, moment.parts[part], how) for part, (name, how) in _parts(recipe, device, covered).items()]
-    found.append(Term("attention mask", moment.squared, "T x T for each row: what keeps samples apart, and what grows like it"))
+    if moment.squared:
+        found.append(Term("attention mask", moment.squared, "T x T for each row: what keeps samples apart, and what grows like it"))
     if device.gpu:
         found.append(Term("allocator", spare(moment), f"assumed: {SPARE:.0%} of what comes and goes is lost to holes"))
     found.append(

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from finetune.base import BaseFolder
-from finetune.model import attention_kernel, guard_4bit, quantization_config, read_config
+from finetune.model import attention_kernel, guard_4bit, quantization_config, read_config, without_dropout
 from finetune.plan.bits import bnb, functional
 from finetune.plan.limits import Formats
 from finetune.recipe import Recipe
@@ -33,7 +33,7 @@ class Int8Params(FakeTensor):
 
 def on_meta(base: BaseFolder, recipe: Recipe, formats: Formats, *, layers: int | None = None) -> nn.Module:
     """The model with its adapter on the meta device; `layers`: so many blocks of it, the first ones."""
-    config = shortened(read_config(base), layers)
+    config = without_dropout(shortened(read_config(base), layers))
     functional.quantize_blockwise(torch.zeros(256))  # bitsandbytes keeps the first table it makes: it must be a real one
     with no_init_weights(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=formats.weights, attn_implementation=attention_kernel(config))

@@ -104,9 +104,7 @@ def test_a_base_that_changed_since_the_build_is_refused(prepare: Prepare) -> Non
         train(recipe)
 
 
-def test_a_base_whose_exports_would_be_misread_is_refused_before_it_trains(
-    prepare: Prepare, tiny_base: Path, tmp_path: Path
-) -> None:
+def test_a_base_whose_exports_would_be_misread_is_refused_before_it_trains(prepare: Prepare, tiny_base: Path, tmp_path: Path) -> None:
     """Its tokenizer_config.json makes a token of a word, which tokenizer.json and so training do not know."""
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
