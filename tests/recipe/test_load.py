@@ -109,7 +109,8 @@ def test_a_line_end_that_only_yaml_knows_survives() -> None:
     rate=st.floats(1e-8, 1, exclude_min=True),
     r=st.integers(1, 512),
     repositories=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), max_size=3
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0"), max_size=20).map("a{}b".format),
+        max_size=3,
     ),
 )
 def test_a_written_recipe_loads_as_an_equal_one(seed: int, rate: float, r: int, repositories: list[str]) -> None:
