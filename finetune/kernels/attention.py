@@ -126,8 +126,8 @@ def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Te
     window, lengths = options.get("sliding_window"), samples.lengths
     if not options.get("dropout") and _in_one_call(samples, query_BHTD, window):
         rows, heads, tokens = query_BHTD.shape[:3]
-        states = (each.transpose(1, 2).flatten(0, 1) for each in (query_BHTD, key_BHTD, value_BHTD))
-        out_NHD = joined.attend(*states, samples.bounds(query_BHTD), window=window, scale=options.get("scaling"))
+        query, key, value = (each.transpose(1, 2).flatten(0, 1) for each in (query_BHTD, key_BHTD, value_BHTD))
+        out_NHD = joined.attend(query, key, value, samples.bounds(query_BHTD), window=window, scale=options.get("scaling"))
         return out_NHD.view(rows, tokens, heads, -1), None
     attend = partial(_attend, samples=samples, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
     if lengths is None:

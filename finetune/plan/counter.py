@@ -139,18 +139,20 @@ class Counter(TorchDispatchMode):
 
 def _attention_flops(func: Any, args: Any) -> int | None:
     """Of attention, forward or backward; None for another operator. A token of a causal one sees half of its sample in the mean."""
+    products: int
+    query: Tensor
     match func.name():
         case "aten::_scaled_dot_product_flash_attention_for_cpu":
-            query_BHTD, key_BHTD, causal = args[0], args[1], args[4:5]
-            return 2 * _FORWARD * query_BHTD.numel() * key_BHTD.shape[2] // _parts(causal)
+            products, query, length, halves = _FORWARD, args[0], args[1].shape[2], _parts(args[4:5])
         case "aten::_scaled_dot_product_flash_attention_for_cpu_backward":
-            query_BHTD, key_BHTD, causal = args[1], args[2], args[7:8]
-            return 2 * _BACKWARD * query_BHTD.numel() * key_BHTD.shape[2] // _parts(causal)
+            products, query, length, halves = _BACKWARD, args[1], args[2].shape[2], _parts(args[7:8])
         case "torch_attn::_varlen_attn":
-            return 2 * _FORWARD * args[0].numel() * args[5] // 2
+            products, query, length, halves = _FORWARD, args[0], args[5], 2
         case "torch_attn::_varlen_attn_backward":
-            return 2 * _BACKWARD * args[1].numel() * args[8] // 2
-    return None
+            products, query, length, halves = _BACKWARD, args[1], args[8], 2
+        case _:
+            return None
+    return 2 * products * query.numel() * int(length) // halves
 
 
 def _parts(causal: Sequence[bool]) -> int:
