@@ -1,11 +1,12 @@
 """A LoRA step on the shape of StarCoder 2 3B at 512 tokens with checkpointing, on bf16 and on nf4 weights, beside TRL's step on the same.
 
-    python benchmarks/train_3b_step.py [--layers 30] [--rows 512] [--steps 2] [--weights none nf4]
+    python benchmarks/train_3b_step.py [--layers 30] [--rows 512] [--steps 2] [--weights none nf4] [--dtype bfloat16]
 
 Random weights: time and memory are those of the real model. --layers takes so many of its blocks, for a busy machine; head and embedding
-stay whole. Each side is a process of its own. TRL gets bf16 weights as ours does (its default, float32, takes twice the memory), its
-other defaults stay. A step goes before the measured ones. Says tokens a CPU-second, the step's products as a share of the bf16 matrix
-rate measured in the same process (work of blocks computed again included), and the process's peak memory. Prints one JSON object.
+stay whole. Each side is a process of its own. With --dtype bfloat16 both have bf16 weights (half the memory of TRL's default); with auto
+each takes its own default: ours the format that this machine multiplies faster, TRL float32 weights under bf16. TRL's other defaults stay.
+A step goes before the measured ones. Says tokens a CPU-second, the step's products as a share of the matrix rates measured in the same
+process (work of blocks computed again included), and the process's peak memory. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 from qlora_3b import HIDDEN, INNER, LAYERS, prepare, write_base
 
 WARM = 1  # steps before the measured ones
-SETTINGS = ("model.dtype=bfloat16", "train.max_steps=100", "train.optimizer=adamw_8bit")
+SETTINGS = ("train.max_steps=100", "train.optimizer=adamw_8bit")
 
 
 def main() -> None:
@@ -41,7 +42,16 @@ def main() -> None:
         for weights in options.weights:
             for side in _SIDES:
                 command = [sys.executable, __file__, "--folder", str(folder), "--side", side, "--weights", weights]
-                command += ["--rows", str(options.rows), "--steps", str(options.steps), "--layers", str(options.layers)]
+                command += [
+                    "--rows",
+                    str(options.rows),
+                    "--steps",
+                    str(options.steps),
+                    "--layers",
+                    str(options.layers),
+                    "--dtype",
+                    options.dtype,
+                ]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 found[f"{side} {weights}"] = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(found | {"layers": options.layers, "load": os.getloadavg()[0]}, indent=1))
@@ -56,12 +66,9 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     trainer = real_trainer(recipe, options.folder / "staging")
     found = timed(trainer, options)
     work = planned(recipe, here()).flops / 1e9
-    rate = matrix_rate(options.rows)
-    return found | {
-        "gflop_per_step": round(work),
-        "bfloat16_gflop_per_cpu_s": round(rate, 1),
-        "share_of_bfloat16_rate": round(work / found["cpu_s_per_step"] / rate, 3),
-    }
+    rates = {name: matrix_rate(options.rows, name) for name in ("bfloat16", "float32")}
+    shares = {f"share_of_{name}_rate": round(work / found["cpu_s_per_step"] / rate, 3) for name, rate in rates.items()}
+    return found | {"gflop_per_step": round(work)} | {f"{name}_gflop_per_cpu_s": round(rate, 1) for name, rate in rates.items()} | shares
 
 
 def trl(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def trl(options: argparse.Namespace) -> dict[str, Any]:
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        model_init_kwargs={"dtype": "bfloat16"},
+        model_init_kwargs={"dtype": "bfloat16" if options.dtype == "bfloat16" else "float32"},
     )
     trainer = SFTTrainer(
         model=str(base.path),
@@ -105,7 +112,7 @@ def trl(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_of(options: argparse.Namespace) -> Any:
-    overrides = (*SETTINGS, f"model.quantization={options.weights[0]}")
+    overrides = (*SETTINGS, f"model.dtype={options.dtype}", f"model.quantization={options.weights[0]}")
     return prepare(options.folder / "base", options.folder / "runs", row_length=options.rows, overrides=overrides)
 
 
@@ -155,11 +162,11 @@ def timed(trainer: Any, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def matrix_rate(rows: int) -> float:
-    """GFLOP a CPU-second of the widest layer's product in bf16."""
+def matrix_rate(rows: int, dtype: str) -> float:
+    """GFLOP a CPU-second of the widest layer's product."""
     import torch
 
-    x_TI, weight_OI = torch.randn(rows, HIDDEN, dtype=torch.bfloat16), torch.randn(INNER, HIDDEN, dtype=torch.bfloat16)
+    x_TI, weight_OI = (torch.randn(each, HIDDEN).to(getattr(torch, dtype)) for each in (rows, INNER))
     took = []
     for _ in range(7):
         started = time.process_time()
@@ -178,6 +185,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=512, help="tokens in a row")
     parser.add_argument("--steps", type=int, default=2, help="measured steps")
     parser.add_argument("--weights", nargs="+", choices=("none", "nf4"), default=["none", "nf4"])
+    parser.add_argument("--dtype", choices=("auto", "bfloat16"), default="bfloat16")
     parser.add_argument("--side", choices=("ours", "trl"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
