@@ -53,6 +53,8 @@ SHELL = {
     f"n=$((1 << k)); mail {MAIL}\nk\n": "n=$((1 << k)); mail '<EMAIL>'\nk\n",
     f'X="a \\" b" mail {MAIL}\n': 'X="a \\" b" mail \'<EMAIL>\'\n',
     "curl https://bob:tr0ub4dor@db.corp.io/x\n": "curl https://bob:'<PASSWORD>'@db.corp.io/x\n",
+    f"docker run -e API_TOKEN={KEY} app > log\n": "docker run -e API_TOKEN='<KEY>' app > log\n",
+    f'API_TOKEN={KEY} run; export "API_TOKEN={KEY}"\n': "API_TOKEN='<KEY>' run; export \"API_TOKEN=<KEY>\"\n",
 }
 
 
@@ -106,9 +108,11 @@ def test_jsx_between_tags_is_a_string_and_code_is_as_it_was(redactor: Redactor) 
 
 def test_yaml_python_and_json_parse_with_the_placeholder_as_it_is(redactor: Redactor) -> None:
     document = f"mail: {MAIL}\nall: [{MAIL}, '{MAIL}']\napi_key: {KEY}\ntext: |\n  Ask {MAIL}\n? {MAIL}\n: 1\n"
+    document += f"env: ['API_TOKEN={KEY}', API_TOKEN={KEY}]\nrun: app -e API_TOKEN={KEY} now\n"
     redacted, _ = redactor.redact(document, "YAML")
     assert yaml.safe_load(redacted) == {
-        "mail": "<EMAIL>", "all": ["<EMAIL>", "<EMAIL>"], "api_key": "<KEY>", "text": "Ask <EMAIL>\n", "<EMAIL>": 1
+        "mail": "<EMAIL>", "all": ["<EMAIL>", "<EMAIL>"], "api_key": "<KEY>", "text": "Ask <EMAIL>\n", "<EMAIL>": 1,
+        "env": ["API_TOKEN=<KEY>", "API_TOKEN=<KEY>"], "run": "app -e API_TOKEN=<KEY> now"
     }  # fmt: skip
     code = f'MAIL = "{MAIL}"  # {MAIL}\nAPI_KEY = f"{{MAIL}} {KEY}"\nDOC = """\n{MAIL}\n"""\n'
     ast.parse(redactor.redact(code, "Python")[0])
@@ -127,6 +131,7 @@ BATCH = {
     f"@echo off\nset API_TOKEN={KEY}\n": '@echo off\nset API_TOKEN="<KEY>"\n',
     f'set "ADMIN={MAIL}"\n': 'set "ADMIN=<EMAIL>"\n',
     f":: ask {MAIL}\nmail {MAIL} < note\n": ':: ask <EMAIL>\nmail "<EMAIL>" < note\n',
+    f'set "API_TOKEN={KEY}"\nrun --env=API_TOKEN={KEY} app\n': 'set "API_TOKEN=<KEY>"\nrun --env=API_TOKEN="<KEY>" app\n',
     f'echo "no end\nmail {MAIL}\n': 'echo "no end\nmail "<EMAIL>"\n',
 }
 POWERSHELL = {

@@ -36,14 +36,14 @@ FILES = modules("pump", 12) | {
     "Dockerfile": "FROM debian\nRUN mail jane.doe@corp-mail.io\nLABEL maintainer=jane.doe@corp-mail.io\n",
     "src/named.py": "# Released under the GNU GPL, version 2 or later.\n" + module("named"),
     "src/free.py": "# Licensed under the MIT license.\n" + module("free"),
-    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\n",
+    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\n",
     "page.html": "<p>" + "words that a reader would see on the page " * 9 + "</p>\n",
     "notes.ipynb": json.dumps(NOTEBOOK),
     "data.json": json.dumps(list(range(99))),
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {11: "34f17bb12a8491dcd69cac8a5526190e50fd71bd5ec663b55cbc7215ba44fafd"}
+GOLDEN = {11: "6be6f85ecaa3ad5822aab91579784dfc58a4b8d9c56ea06bfcf6765440bdedf7"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(

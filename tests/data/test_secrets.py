@@ -66,6 +66,8 @@ OTHERS = {
     "password": 'password = "tr0ub4dor&3"',
     "generic_secret": 'api_key = "' + drawn(32) + '"',
     "unquoted_secret": "API_KEY=" + drawn(32),
+    "secret_word": '- "API_TOKEN=' + drawn(32) + '"',
+    "password_word": "docker run -e DB_PASSWORD=" + PASSWORD + " app",
     "bearer": "Authorization: Bearer " + drawn(40),
     "email": "jane@corp.io",
     "name": "Jane Doe <jane@corp.io>",
@@ -169,6 +171,51 @@ GOLDEN = [
     (f"machine h login me password {PASSWORD}\n", "machine h login me password <PASSWORD>\n"),
     (f"ALGOLIA_ADMIN_KEY={drawn(32, HEX)}\n", "ALGOLIA_ADMIN_KEY=<KEY>\n"),
 ]
+# How a name and its value stand in one word: batch, docker-compose, systemd, Dockerfiles, shells, CMake, Gradle, Helm, kubectl, code.
+WORDS = [
+    'set "{}"',
+    '@set "{}" & call app',
+    '- "{}"',
+    "  - '{}'\r",
+    '["{}"]',
+    '["-e", "{}", "app"]',
+    "ENV A=1 {} \\\n  B=2",
+    "ARG {}",
+    "docker run -e {} app",
+    "docker run -e{} app",
+    'docker run -e "{}" \\',
+    "--env={}",
+    "--env {} app",
+    "--build-arg='{}' .",
+    'export "{}"',
+    "export {} # for the app",
+    'Environment="A=b" "{}"',
+    "Environment={}",
+    "env {} ./app",
+    'sh -c "{} ./app"',
+    'RUN echo \\"{}\\" >> .env',
+    'putenv("{}");',
+    "cmake -D{} .",
+    "gradle -P{}",
+    "helm install --set a=1,{},b=2 app",
+    "create secret generic app --from-literal={}",
+    '"{};Other=1"',
+]
+
+
+@pytest.mark.parametrize("form", WORDS)
+def test_a_value_in_one_word_with_its_name_is_found(redactor, form):
+    for name, value, written in (
+        ("API_TOKEN", drawn(32), "<KEY>"),
+        ("vault.api-key", "base64:" + drawn(43, BASE64) + "=", "base64:<KEY>"),
+        ("CONSUL_HTTP_TOKEN", uuid(), "<KEY>"),
+        ("DB_PASSWORD", PASSWORD, "<PASSWORD>"),
+    ):
+        assert redactor.redact(form.format(f"{name}={value}"))[0] in {form.format(f"{name}={sign}") for sign in (written, "<KEY>")}
+
+
+def test_quotes_around_name_and_value_let_every_sign_be_part_of_it(redactor):
+    assert redactor.redact(f'- "DB_PASSWORD=a,b(c)1<D9&;{PASSWORD}"')[0] == '- "DB_PASSWORD=<PASSWORD>"'
 
 
 @pytest.mark.parametrize(("text", "expected"), GOLDEN)
@@ -299,6 +346,22 @@ ORDINARY = [
     'variable "db_password" {\n  type = string\n}\nvariable "region" {\n  default = "eu-central-1"\n}',
     "def token_pattern(): return '(?:[a-z]+://)?[A-Z0-9._%+-]{1,64}@x'",
     "ENV PASSWORD_FILE /run/secrets/db1",
+    '- "API_TOKEN=${API_TOKEN}"',
+    '- "API_TOKEN=$API_TOKEN_2_STAGING"',
+    '- "DB_PASSWORD=changeme"',
+    'Environment="DB_PASSWORD_FILE=/run/secrets/Db-1"',
+    "docker run -e API_TOKEN=YOUR_API_TOKEN_12345 app",
+    "docker run -e DB_PASSWORD=password123 app",
+    "docker run -e API_TOKEN=<token> app",
+    'f"token={self.token1[0]}&x={y2}"',
+    "login(user, token=self.t0kens[1].Va1ue, x=2)",
+    "login(user, token = t0ken_of_2nd_user )",
+    'raise ValueError("password=None, token=None, id=1a2b3c4d5e")',
+    'x = "tokenizer=gpt2-medium-v1.0-2023b4"',
+    "set -DAUTH_KEY_SIZE=4096 -DTOKEN_URL=https://a1.B2.io",
+    "cmake -DSSL_AUTH_PASS_TEST=OpenSSL-3.0.2 .",
+    "'token=%s&password=%s1A!' % (a, b)",
+    f'git fetch --token-commit sha1 "token={drawn(40, HEX)}"',
 ]
 
 
@@ -432,6 +495,10 @@ def test_text_without_a_secret_comes_back_itself(redactor, text):
         "password=a;user=" * 3_000,
         "$6$rounds=1$" * 4_000,
         "M" * 24 + ".abcdef." * 6_000,
+        " pass" * 10_000,
+        '"token=a,' * 5_500,
+        "-Dtoken=a;a=" * 4_000,
+        "'" + "pass" * 12_000 + "=",
     ],
 )
 def test_hostile_text_takes_no_long_time(unscreened, line):

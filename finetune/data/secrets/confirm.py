@@ -188,6 +188,8 @@ def names_secret(match: Match) -> bool:
 
 
 def _name(match: Match) -> bytes:
+    if "name" in match.re.groupindex:
+        return match["name"]
     text, start = match.string, match.start()
     before = NAME_END.search(text, max(0, start - 60), start)
     end = NAME_BEGIN.match(text, start, match.start("value"))

@@ -12,11 +12,23 @@ ASSIGN = r"[\"'`]?\]?[ \t]{0,4}(?:: ?[A-Za-z.\[\]|]{1,30} ?=|:=|=>|={1,3}|:|\(|,
 QUOTED = r"(?P<quote>[\"'`])(?P<scheme>(?:bearer|basic|token) )?(?P<value>(?:(?!(?P=quote))[^\s\\]){MIN,300})(?P=quote)"
 SCREEN_QUOTED = r"[\"'`][^\s\\]"
 LINE = r"^[ \t]*(?:export[ \t]+|set[ \t]+|ENV[ \t]+|-[ \t]+|//[^\s=]{1,100}:)?[A-Za-z0-9_.$-]{0,40}?"
+# NAME=VALUE as a word of its own: behind a quote, a space, the `=` of `--env=`, a comma, or an option of one letter such as -e.
+BEGIN = r"(?:(?<=(?P<quote>[\"'`]))|(?<![^\s=,])|(?<=-[A-Za-z])(?<![^\s\"'`]..))"
+AFTER = r"[;&,][A-Za-z0-9_. -]{1,40}="  # the next setting of the same string
+WORTH = rf"(?(quote)(?!(?P=quote)|{AFTER})[^\s\\]|[A-Za-z0-9+/=_.~:@!#$%^?*-])"
+END = rf"(?=[\"'`\s\\,\]]|{AFTER}|\Z)"
+SCREEN_ASSIGNED = r"=[^\s\"'`\\]{5}"
 
 
 def quoted(words: str, shortest: int) -> re.Pattern[bytes]:
     """A quoted value of at least so many bytes, given to a name with one of the words in it."""
     return compiled("(?i)" + words + REST + ASSIGN + QUOTED.replace("MIN", str(shortest)))
+
+
+def assigned(words: str, shortest: int) -> re.Pattern[bytes]:
+    """A value of at least so many bytes in one word with its name: quotes stand around both, or nowhere."""
+    name = f"(?P<name>(?:[A-Za-z_][A-Za-z0-9_.-]{{0,39}}?)??{words}{REST})"
+    return compiled(f"(?i){BEGIN}{name}=(?P<scheme>(?:bearer|basic|token) |base64:)?(?P<value>{WORTH}{{{shortest},300}}){END}")
 
 
 SETTINGS = (
@@ -34,6 +46,8 @@ SETTINGS = (
         confirm.unquoted,
         one_line=True,
     ),
+    Rule("password_word", "<PASSWORD>", (), f"(?i){PASS}{REST}{SCREEN_ASSIGNED}", assigned(PASS, 8), confirm.password, one_line=True),
+    Rule("secret_word", "<KEY>", (), f"(?i){SECRET}{REST}{SCREEN_ASSIGNED}", assigned(SECRET, 12), confirm.unquoted, one_line=True),
     Rule(
         "bearer",
         "<KEY>",
