@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from finetune.errors import ModelError
-from finetune.families import FAMILIES, find_family
+from finetune.errors import ModelError, RecipeError
+from finetune.families import FAMILIES, NAMES, find_family
+from finetune.recipe import parse_recipe
 
 
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
@@ -39,6 +40,17 @@ def test_a_family_asked_for_by_name_must_fit_the_tokenizer() -> None:
 def test_a_tokenizer_without_eos_is_refused() -> None:
     with pytest.raises(ModelError, match="names no eos token"):
         find_family("auto", "llama", ["a"], eos=None)
+
+
+@pytest.mark.parametrize("name", ["auto", *NAMES])
+def test_a_recipe_can_name_every_row(name: str) -> None:
+    assert parse_recipe(f"model: {{family: {name}}}").model.family == name
+
+
+def test_a_row_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(RecipeError, match="model.family: found 'granite'") as refused:
+        parse_recipe("model: {family: granite}")
+    assert all(f"'{name}'" in str(refused.value) for name in NAMES)
 
 
 def test_an_answer_always_stops_at_what_training_teaches() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from finetune.data.miners.known import Fim
 from finetune.data.miners.notebooks import Notebooks
 from finetune.data.policy import Licences
 from finetune.exporters import EXPORTERS, AdapterOnly, Exporter, Merged
+from finetune.families import NAMES
 from finetune.files import of_user
 from finetune.methods import METHODS, Lora, Method
 from finetune.metrics import METRICS, Metric, default_metrics
@@ -34,6 +35,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Moment = Annotated[str, BeforeValidator(as_written), AfterValidator(checked_moment)]
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 HoleKind = Literal["line", "span", "block", "expression", "arguments", "body"]
+if TYPE_CHECKING:
+    FamilyName: TypeAlias = str
+else:
+    FamilyName = Literal[("auto", *NAMES)]  # the table's rows, which no type checker can read
 
 
 def _written(path: str) -> str:
@@ -70,7 +75,7 @@ class ModelSection(Section):
 
     path: Place = Field("demo", description="a folder, a hub id already in the local cache, or demo: the embedded model")
     revision: str | None = Field(None, description="commit or tag, for a hub id")
-    family: Literal["auto", "starcoder2", "starcoder", "santacoder", "qwen2.5-coder", "none"] = "auto"
+    family: FamilyName = "auto"
     add_fim_tokens: bool = Field(False, description="for a base without fill-in-the-middle tokens: add some, and train their embeddings")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 where the hardware multiplies in it, else float32"
