@@ -15,11 +15,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from finetune.data.licences import UNKNOWN
-from finetune.data.spdx import categories
+from finetune.data.spdx import categories, is_permissive
 from finetune.records import Item
 
 _GNU = re.compile(r"(?P<family>a?gpl|lgpl|gfdl)-(?P<version>\d\.\d)(?:-only|(?P<later>-or-later|\+))?")
-PERMISSIVE = {"Permissive", "Public Domain"}
 
 
 class Licences(BaseModel):
@@ -66,11 +65,6 @@ class Licences(BaseModel):
         if permitted(expression, lambda name: name in allowed or is_permissive(name) or any(_under(name, each) for each in owned)):
             return None
         return "licence_unknown" if expression == UNKNOWN else "licence_not_permissive"
-
-
-def is_permissive(name: str) -> bool:
-    """Whether an SPDX identifier, in small letters, names a permissive licence or the public domain."""
-    return name in categories() and categories()[name][1] in PERMISSIVE
 
 
 def permitted(expression: str, allowed: Callable[[str], bool]) -> bool:

@@ -11,6 +11,7 @@ from importlib.resources import files
 OPERATORS = {"AND", "OR", "WITH"}
 CHOICE = re.compile(r"(?<=[\w.+])/(?=\w)")  # Cargo's old way to write OR
 NAME = re.compile(r"[A-Za-z][\w.+-]*")
+PERMISSIVE = {"Permissive", "Public Domain"}
 REFERENCES = ("licenseref-", "documentref-")
 
 
@@ -49,6 +50,11 @@ def categories() -> Mapping[str, tuple[str, str]]:
             if name:
                 found.setdefault(name.lower(), (name, entry["category"]))
     return found
+
+
+def is_permissive(name: str) -> bool:
+    """Whether an SPDX identifier, in small letters, names a permissive licence or the public domain."""
+    return name in categories() and categories()[name][1] in PERMISSIVE
 
 
 def _operator(word: str, after: str) -> str | None:

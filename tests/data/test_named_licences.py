@@ -37,6 +37,26 @@ NAMED = {
     "licensed under either the MIT license or the Apache License 2.0": "MIT OR Apache-2.0",
     "Dual licensed under the MIT and GPL licenses.": "MIT OR GPL-1.0-or-later",
     "under the GPL version 2 and the MIT license": "GPL-2.0-only AND MIT",
+    "License: GPL-2.0-or-later": "GPL-2.0-or-later",
+    "License: LGPL-2.1-or-later": "LGPL-2.1-or-later",
+    "License: AGPL-3.0-only": "AGPL-3.0-only",
+    "license: GPLv2-or-later": "GPL-2.0-or-later",
+    "License: MIT-0": "MIT-0",
+    "License: BSD-3-Clause-Clear": "BSD-3-Clause-Clear",
+    "License: MPL 1.1/GPL 2.0/LGPL 2.1": "MPL-1.1 OR GPL-2.0-only OR LGPL-2.1-only",
+    "You may not use this file except under the terms of the GNU GPL, version 2.": "GPL-2.0-only",
+    "You may not use this file except under the terms of the MIT license.": "MIT",
+    "may not be redistributed in any form, except under the GPL.": "GPL-1.0-or-later",
+    "There is NO WARRANTY, licensed under the GPL version 3.": "GPL-3.0-only",
+    "There is no warranty of any kind for what is released under the MIT license": "MIT",
+    "licensed under BSD and GPL": "GPL-1.0-or-later",
+    "licensed under the BSD or the GPL v2": "GPL-2.0-only",
+    "licensed under the Ruby license or the GPL v2": "GPL-2.0-only",
+    "This file is part of foo, which is licensed under the GPL version 2.": "GPL-2.0-only",
+    "Released under MIT; see the licence file": "MIT",
+    "Released under Apache 2, see LICENSE": "Apache-2.0",
+    "Made available under the terms of ISC; see the licence file": "ISC",
+    "Distributed under MIT or Apache-2.0, whichever licence you like": "MIT OR Apache-2.0",
 }
 NOT_NAMED = [
     "This code is not under the GNU General Public License, version 2",
@@ -49,6 +69,18 @@ NOT_NAMED = [
     "under the same terms as Perl itself; see its license",
     "a GPLv2 licensed library is called, see COPYING",
     "the license server runs under the ISCSI target",
+    "Config for running under Apache 2. See LICENSE",
+    "This module runs under Apache. Proprietary license.",
+    "Developed under MIT Lincoln Laboratory contract, see the license",
+    "Distributed under MIT Lincoln Laboratory rules; see the license",
+    "depends on foo, which is licensed under the MIT license. All rights reserved.",
+    "available for servers running under Apache 2. See LICENSE",
+    "This is not, and never was, under the MIT license",
+    "License: MIT-like",
+    "License: Apache-style",
+    "licensed under a GPL-compatible license",
+    "licensed under an MIT style license",
+    "licensed under Foo and MIT",
 ]
 
 
@@ -78,7 +110,17 @@ def test_what_is_named_is_an_spdx_expression() -> None:
 
 
 def test_a_hostile_comment_takes_no_more_than_its_length() -> None:
-    for piece in ("under the ", "under the terms of the terms of ", "license: GPL or ", "GPL, ", "under the GPL (", "under either "):
+    for piece in (
+        "under the ",
+        "under the terms of the terms of ",
+        "license: GPL or ",
+        "GPL, ",
+        "under the GPL (",
+        "under either ",
+        "licensed under a ",
+        "licensed ",
+        "released ",
+    ):
         started = time.process_time()
         licences_named(piece * (4096 // len(piece)))
         assert time.process_time() - started < 0.5
