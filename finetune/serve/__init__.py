@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -50,7 +50,7 @@ class Options:
 
 
 def serve(run: Run, options: Options, *, say: Callable[[str], None]) -> None:
-    """Answer until SIGINT or SIGTERM; `say` gets what to paste where as soon as the server listens."""
+    """Answer until SIGINT, SIGTERM, SIGHUP or SIGQUIT; `say` gets what to paste where as soon as the server listens."""
     engine, exported = _choose(run, options)
     if engine == "vllm":
         _vllm(run, exported, options, say=say)
@@ -64,8 +64,9 @@ def serve(run: Run, options: Options, *, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def _on_stop(act: Callable[[], object]) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM call this and nothing else."""
-    before = {number: signal.signal(number, lambda *_: act()) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Within the block SIGINT and SIGTERM call this and nothing else; so do those of a terminal, but for who ignores them (nohup)."""
+    terminal = [number for number in (signal.SIGHUP, signal.SIGQUIT) if signal.getsignal(number) is signal.SIG_DFL]
+    before = {number: signal.signal(number, lambda *_: act()) for number in (signal.SIGINT, signal.SIGTERM, *terminal)}
     try:
         yield
     finally:
@@ -140,20 +141,30 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
     host = f"[{address.host}]" if ":" in address.host else address.host
     served = Served(run.recipe.name, f"http://{host}:{address.port}", base.family, context, key=address.key, infill=False, llama=False)
     say(_text(served, "vLLM", exported))
-    asked: list[int] = []
-    # In a session of its own: it is told to stop once, by us, whether Ctrl+C was typed or we alone were told to.
-    with subprocess.Popen(words, env=environment, start_new_session=True) as engine:
-
-        def stop() -> None:
-            asked.append(engine.pid)
-            engine.send_signal(signal.SIGINT)
-
-        with _on_stop(stop):
-            code = engine.wait()
-    if asked:
+    code = _until_stopped(words, environment)
+    if code is None:
         say("stopped")
     elif code != 0:
         raise FinetuneError(f"vLLM ended with exit code {code}; what it said stands above")
+
+
+def _until_stopped(words: Sequence[str], environment: Mapping[str, str]) -> int | None:
+    """Runs a program to its end; gives its exit code, None where this process was told to stop, which the program then was too."""
+    asked: list[bool] = []
+    started: list[subprocess.Popen[bytes]] = []
+
+    def stop() -> None:
+        asked.append(True)
+        for engine in started:
+            engine.send_signal(signal.SIGINT)
+
+    # In a session of its own: it is told to stop once, by us, whether Ctrl+C was typed or we alone were told to.
+    with _on_stop(stop), subprocess.Popen(words, env=environment, start_new_session=True) as engine:
+        started.append(engine)
+        if asked:  # while it was started
+            engine.send_signal(signal.SIGINT)
+        code = engine.wait()
+    return None if asked else code
 
 
 def _rank(exported: Exported) -> int:

@@ -22,6 +22,7 @@ from finetune.errors import ExportError
 from finetune.export import export
 from finetune.exporters import MergeReport
 from finetune.run import Run
+from finetune.serve import _on_stop
 
 Exported = tuple[Run, MergeReport]
 KEY = "a key nobody may see"
@@ -33,13 +34,27 @@ sys.exit({code})
 """
 
 WAITING = """#!{python}
-import pathlib, signal
+import os, pathlib, signal
 try:
-    with open({alive!r}, "w"):
-        pass
+    print("alive", os.getpid(), flush=True)
     signal.pause()
 except KeyboardInterrupt:
     pathlib.Path({told!r}).write_text("stopped in order")
+"""
+
+# `finetune` with a signal to itself as soon as it has started another program.
+STOPPED_AT_ONCE = """
+import os, signal, subprocess, sys
+from finetune.__main__ import main
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        print("started", self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+subprocess.Popen = Popen
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -154,16 +169,64 @@ def test_a_vllm_that_fails_is_said_to_have_failed(
     assert "vLLM ended with exit code 3; what it said stands above" in refused(capsys, str(plain[0].folder), "--port", str(free_port()))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_stops_serve_stops_vllm(plain: Exported, tmp_path: Path, number: signal.Signals) -> None:
-    """Also by a signal to this process alone, as service managers send it."""
-    program, alive, told = tmp_path / "vllm", tmp_path / "alive", tmp_path / "told"
-    program.write_text(WAITING.format(python=sys.executable, alive=str(alive), told=str(told)))
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """A program called vllm that says its number and waits to be stopped; gives the file it then writes."""
+    program, told = tmp_path / "vllm", tmp_path / "told"
+    program.write_text(WAITING.format(python=sys.executable, told=str(told)))
     program.chmod(0o755)
-    os.mkfifo(alive)
-    words = [sys.executable, "-m", "finetune", "serve", str(plain[0].folder), "--engine", "vllm", "--port", str(free_port())]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(tmp_path)}, text=True) as server:
-        alive.read_text()  # ends when vLLM waits
+    return told
+
+
+def served_by_vllm(run: Run, folder: Path, *python: str) -> subprocess.Popen[str]:
+    words = [sys.executable, *python, "serve", str(run.folder), "--engine", "vllm", "--port", str(free_port())]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(folder)}, text=True)
+
+
+def number_in(server: subprocess.Popen[str], word: str) -> int:
+    """The number behind this word, which a line of what the server says begins with."""
+    assert server.stdout is not None
+    said: list[str] = []
+    for line in server.stdout:
+        said.append(line)
+        if line.startswith(f"{word} "):
+            return int(line.split()[1])
+    pytest.fail(f"serve ended with {server.wait()}: {said}")
+
+
+def ends_in_order(server: subprocess.Popen[str], engine: int) -> bool:
+    """Whether serve ends by itself, with this engine no longer there."""
+    try:
+        said, _ = server.communicate(timeout=30)
+        with pytest.raises(ProcessLookupError):
+            os.kill(engine, 0)
+    except BaseException:
+        os.kill(engine, signal.SIGKILL)
+        raise
+    return server.returncode == 0 and said.endswith("stopped\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_who_stops_serve_stops_vllm(plain: Exported, waiting: Path, number: signal.Signals) -> None:
+    """Also by a signal to this process alone, as service managers send it, and when the terminal is closed."""
+    with served_by_vllm(plain[0], waiting.parent, "-m", "finetune") as server:
+        engine = number_in(server, "alive")
         server.send_signal(number)
-        assert server.communicate(timeout=60)[0].endswith("stopped\n") and server.returncode == 0
-    assert told.read_text() == "stopped in order"
+        assert ends_in_order(server, engine)
+    assert waiting.read_text() == "stopped in order"
+
+
+def test_vllm_does_not_outlive_a_serve_that_is_stopped_while_it_starts_it(plain: Exported, waiting: Path) -> None:
+    with served_by_vllm(plain[0], waiting.parent, "-c", STOPPED_AT_ONCE) as server:
+        assert ends_in_order(server, number_in(server, "started"))
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    """nohup finetune serve"""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _on_stop(lambda: None):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
