@@ -21,6 +21,45 @@ def test_what_a_program_writes_and_complains_of_is_there_with_its_status() -> No
     assert run(["cat"], os.environ) == (0, b"", b""), "it is given nothing"
 
 
+def test_one_that_complains_of_more_than_a_pipe_holds_comes_to_its_end() -> None:
+    complains = "import os; os.write(2, b'no' * 500_000); os.write(1, b'done')"
+    assert run([sys.executable, "-c", complains], os.environ) == (0, b"done", b"no" * 500_000)
+
+
+@pytest.mark.parametrize("before", ["", "os.close(0); ", "os.close(1); ", "os.close(2); ", "os.closerange(0, 3); "])
+def test_it_runs_whatever_files_its_parent_has_open(before: str, tmp_path: Path) -> None:
+    _apart(
+        f"import os; {before}",
+        '\'import os; os.write(1, os.read(0, 9) + bytes(b"out")); os.write(2, b"no")\'',
+        "(0, b'out', b'no')",
+        tmp_path,
+    )
+
+
+def test_where_ended_programs_are_not_kept_it_is_over_all_the_same(tmp_path: Path) -> None:
+    ignored = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    _apart(ignored, "'import os; os.write(1, b\"out\")'", "(0, b'out', b'')", tmp_path)
+    ended = """
+from finetune.data.repos.process import Process
+process = Process(["true"], os.environ, stdin=0, complaints=2)
+process.output.close()
+try:
+    while True: os.kill(process._pid, 0)
+except ProcessLookupError: process.kill()
+assert process.wait() == 0
+"""
+    subprocess.run([sys.executable, "-c", ignored + ended], check=True, timeout=20)
+
+
+def _apart(before: str, program: str, expected: str, folder: Path) -> None:
+    """Runs a program in an interpreter of its own, and asks for what comes of it."""
+    code = f"{before}import sys; from finetune.data.repos.process import run\nfound = run([sys.executable, '-c', {program}], os.environ)\n"
+    said = folder / "said"
+    code += f"with open({str(said)!r}, 'w') as file: file.write(repr(found))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    assert said.read_text() == expected
+
+
 def test_it_sees_the_surroundings_it_is_given_and_no_others() -> None:
     given = {"PATH": os.environ["PATH"], "ONLY": "this"}
     assert run(["sh", "-c", "echo $ONLY$HOME"], given)[1] == b"this\n"
@@ -62,6 +101,19 @@ def test_a_folder_of_our_own_is_nobody_elses_and_goes_with_all_that_is_in_it(tmp
     remove(first)
     assert [*tmp_path.iterdir()] == [second]
     remove(first)  # gone already
+
+
+@pytest.mark.parametrize("given", [("TMPDIR", "TEMP", "TMP"), ("TEMP", "TMP"), ("TMP",)])
+def test_a_folder_of_our_own_is_where_the_system_keeps_such(
+    given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    for name in given:
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, name)  # relative: git is run elsewhere
+    monkeypatch.chdir(tmp_path)
+    assert own_folder().parent == tmp_path / given[0]
 
 
 def test_where_no_folder_can_be_made_the_other_places_of_the_system_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

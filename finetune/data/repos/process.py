@@ -23,6 +23,7 @@ PIPE = 1 << 20  # bytes a program may write ahead of us
 NAP_S = 0.0005  # git writes a few hundred kB in it, and is not kept waiting
 KILL = 9  # by its number: the module signal is imported for nothing else
 _PREFIX = "finetune-git-"
+_PLACES = ("TMPDIR", "TEMP", "TMP")  # in the order of the module tempfile
 
 
 class Process:
@@ -32,10 +33,9 @@ class Process:
         reading, writing = os.pipe()
         self.output = BufferedReader(_Unhurried(reading), CHUNK)
         _widen(reading)
-        files = [(os.POSIX_SPAWN_DUP2, each, number) for number, each in enumerate((stdin, writing, complaints))]
         self._status: int | None = None
         try:
-            self._pid = os.posix_spawnp(command[0], command, surroundings, file_actions=files)
+            self._pid = _spawn(command, surroundings, (stdin, writing, complaints))
         except OSError:
             self.output.close()
             raise
@@ -45,31 +45,34 @@ class Process:
     def kill(self) -> None:
         """Ends it, if it has not been waited for."""
         if self._status is None:
-            os.kill(self._pid, KILL)
+            with suppress(ProcessLookupError):  # gone already, where nobody is to be told
+                os.kill(self._pid, KILL)
 
     def wait(self) -> int:
-        """Its exit status, once it has ended; below 0 for the signal that ended it."""
+        """Its exit status, once it has ended; below 0 for the signal that ended it, 0 where SIGCHLD is ignored and nobody knows."""
         if self._status is None:
-            self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            try:
+                self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            except ChildProcessError:
+                self._status = 0
         return self._status
 
 
 def run(command: list[str], surroundings: Mapping[str, str]) -> tuple[int, bytes, bytes]:
-    """Exit status, output and complaint of a program that is given nothing and complains in fewer bytes than a pipe holds."""
-    reading, writing = os.pipe()
-    with FileIO(reading) as complaint, Path(os.devnull).open("rb") as nothing:
-        try:
-            process = Process(command, surroundings, stdin=nothing.fileno(), complaints=writing)
-        finally:
-            os.close(writing)
+    """Exit status, output and complaint of a program that is given nothing."""
+    with _unnamed() as complaint, Path(os.devnull).open("rb") as nothing:
+        process = Process(command, surroundings, stdin=nothing.fileno(), complaints=complaint.fileno())
         with process.output as output:
             found = output.read()
-        return process.wait(), found, complaint.read()
+        status = process.wait()
+        complaint.seek(0)
+        return status, found, complaint.read()
 
 
 def own_folder() -> Path:
-    """A new folder that is nobody else's, for what is gone when the work ends."""
-    folder = Path(os.environ.get("TMPDIR") or "/tmp", f"{_PREFIX}{os.urandom(8).hex()}")
+    """A new folder that is nobody else's, for what is gone when the work ends, at its absolute path."""
+    place = next(filter(None, map(os.environ.get, _PLACES)), "/tmp")
+    folder = Path(place, f"{_PREFIX}{os.urandom(8).hex()}").absolute()
     try:
         folder.mkdir(0o700)
     except OSError:
@@ -86,6 +89,27 @@ def remove(folder: Path) -> None:
             for name in names:
                 Path(place, name).unlink()
             Path(place).rmdir()
+
+
+def _unnamed() -> FileIO:
+    """A new file that is gone when it is closed: a pipe that is read after another one would stop a program that fills it."""
+    folder = own_folder()
+    try:
+        return FileIO(folder / "complaints", "x+")
+    finally:
+        remove(folder)
+
+
+def _spawn(command: list[str], surroundings: Mapping[str, str], files: tuple[int, int, int]) -> int:
+    """The number of a new process with these files as its first three."""
+    # A lower number, had by who was started with such a file closed, would be overwritten before it is in its place.
+    higher = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) if each < 3 else each for each in files]
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, each, number) for number, each in enumerate(higher)]
+        return os.posix_spawnp(command[0], command, surroundings, file_actions=actions)
+    finally:
+        for each in {*higher} - {*files}:
+            os.close(each)
 
 
 class _Unhurried(RawIOBase):
