@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -25,6 +26,9 @@ from finetune.exporters.base import Form
 from finetune.families import PSM, Family
 from finetune.files import READABLE
 from finetune.methods import CONFIG
+
+if TYPE_CHECKING:
+    from finetune.deploy.llama import Llama
 
 MODEL, ADAPTER, REPORT = "model.gguf", "adapter.gguf", "merge_report.json"
 PORT, VLLM_PORT = 8012, 8000  # 8012 is what llama.vim and llama.vscode ask by default
@@ -60,6 +64,11 @@ def template(family: Family, prefix: str, suffix: str) -> str:
     if family.fim is None:
         return prefix
     return "".join(piece.text for piece in before_middle(family.fim, [Piece(prefix)], suffix))
+
+
+def infills_as_trained(engine: Llama, family: Family) -> bool:
+    """Whether this server's /infill writes the prompts of training, with what begins every text."""
+    return engine.infill_prompt("a", "b") == (family.opening or "") + template(family, "a", "b")
 
 
 def stop_words(family: Family) -> list[str]:
@@ -204,13 +213,14 @@ def tabby_model(family: Family) -> str:
     return _json({} if family.fim is None else {"prompt_template": template(family, "{prefix}", "{suffix}")})
 
 
-def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, rank: int, float32: bool = False) -> list[str]:
+def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, rank: int, dtype: str | None = None) -> list[str]:
     """The command that serves a folder with vLLM; `base`: the folder holds an adapter, of this rank, of that base model.
 
-    `float32`: the weights are, which vLLM would otherwise round to bfloat16, giving other answers than those the export was checked for.
+    `dtype`: what the export was checked in, where vLLM would take another: it rounds float32 weights to bfloat16, and computes an
+    adapter in the number format of its base's files.
     """
     words = ["vllm", "serve", base or folder, "--served-model-name", "base" if base else name, "--max-model-len", str(context)]
-    words += ["--dtype", "float32"] if float32 else []
+    words += ["--dtype", dtype] if dtype else []
     if base is None:
         return words
     most = next((size for size in _VLLM_RANKS if size >= rank), rank)
@@ -219,10 +229,12 @@ def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, ra
     return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", module]
 
 
-def in_float32(model: Path) -> bool:
-    """Whether the weights in this folder are float32, as its config.json says."""
+def vllm_dtype(model: Path, measured: str | None = None) -> str | None:
+    """The number format to tell vLLM: the one an adapter was `measured` in, else float32 where the weights in `model` are, else none."""
+    if measured is not None:
+        return measured
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    return "float32" in (config.get("dtype"), config.get("torch_dtype"))
+    return "float32" if "float32" in (config.get("dtype"), config.get("torch_dtype")) else None
 
 
 def taken_by_vllm(adapter: Path) -> bool:
@@ -231,10 +243,10 @@ def taken_by_vllm(adapter: Path) -> bool:
     return config["peft_type"] == "LORA" and not config["use_dora"] and not config["trainable_token_indices"]
 
 
-def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, infill: bool) -> None:
+def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, infill: bool, computed_in: str | None = None) -> None:
     """The settings of an export beside it, in `editors/`, with what a runtime wants to find next to the weights.
 
-    `infill`: llama.cpp's /infill writes this model's prompts as training did.
+    `infill`: llama.cpp's /infill writes this model's prompts as training did. `computed_in`: the number format it was compared in.
     """
     gguf = form in ("gguf", "gguf_lora")
     lengths = [length for length in (base.context_length, base.sliding_window if gguf else None) if length is not None]
@@ -249,8 +261,8 @@ def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, inf
     if not gguf and (form != "adapter" or taken_by_vllm(folder)):
         where = public_name(base) if form == "adapter" else None
         rank = int(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)) if where else 0
-        exact = in_float32(base.path if where else folder)
-        words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank, float32=exact)
+        dtype = vllm_dtype(base.path, computed_in) if where else vllm_dtype(folder)
+        words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank, dtype=dtype)
         words += ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]
         _write(folder / "editors" / "vllm.sh", "#!/bin/sh\n# from the folder of this export\n" + shlex.join(words) + "\n")
     url = f"http://127.0.0.1:{PORT if gguf else VLLM_PORT}"

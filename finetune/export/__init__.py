@@ -68,7 +68,8 @@ def _export_one(run: Run, base: BaseFolder, exporter: Exporter, digest: str) -> 
     with staged_folder(run.export / exporter.name) as folder, Workshop(run, base) as tools:
         report = exporter(tools, folder)
         write_card(folder, Facts(base, run.recipe, report, digest, _json(run, "build"), _json(run, "evaluate")))
-        write_settings(folder, form=exporter.form, base=base, name=run.recipe.name, infill=tools.notes["infill"])
+        computed_in, infill = tools.notes["computed_in"][1], tools.notes["infill"]
+        write_settings(folder, form=exporter.form, base=base, name=run.recipe.name, infill=infill, computed_in=computed_in)
         model = {"name": public_name(base), "revision": base.revision, "digest": base.digest}
         write_json(folder / REPORT, {**asdict(report), "model": model, "adapter_digest": digest, **tools.notes})
         (folder / REPORT).chmod(READABLE)

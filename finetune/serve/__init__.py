@@ -20,7 +20,17 @@ from typing import Literal
 
 from finetune.base import read_base
 from finetune.deploy import llama
-from finetune.deploy.settings import ADAPTER, MODEL, PORT, Served, editor_settings, in_float32, taken_by_vllm, template, vllm_arguments
+from finetune.deploy.settings import (
+    ADAPTER,
+    MODEL,
+    PORT,
+    Served,
+    editor_settings,
+    infills_as_trained,
+    taken_by_vllm,
+    vllm_arguments,
+    vllm_dtype,
+)
 from finetune.errors import ExportError, FinetuneError
 from finetune.methods import CONFIG
 from finetune.run import Run
@@ -82,7 +92,7 @@ def serving(run: Run, exported: Exported, options: Options) -> Iterator[str]:
     adapters = [beside] if exported.form == "gguf_lora" else []
     files = llama.Files(exported.folder / MODEL, adapters, run.recipe.name)
     with llama.Llama(files, context=exported.context, address=options.address, parallel=options.parallel) as engine:
-        infill = engine.infill_prompt("a", "b") == template(base.family, "a", "b")
+        infill = infills_as_trained(engine, base.family)
         served = Served(run.recipe.name, engine.url, base.family, exported.context, key=options.address.key, infill=infill)
         yield _text(served, "llama.cpp", exported)
 
@@ -98,7 +108,11 @@ def _choose(run: Run, options: Options) -> tuple[Literal["llama", "vllm"], Expor
     for engine, forms, ready in (("vllm", ("merged", "adapter"), vllm), ("llama", ("gguf_lora", "gguf"), llama.installed())):
         exported = next((one for form in forms for one in found if one.form == form), None)
         if options.engine in ("auto", engine) and ready and exported is not None:
-            return ("vllm", exported) if engine == "vllm" else ("llama", exported)
+            if engine == "vllm":
+                return "vllm", exported
+            if options.vllm:
+                raise FinetuneError("--vllm: llama.cpp serves this export; leave it out or write --engine vllm")
+            return "llama", exported
     raise _nothing_to_serve(run, options, found, vllm=vllm)
 
 
@@ -134,7 +148,7 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
         base=None if beside is None else str(beside),
         context=context,
         rank=_rank(exported),
-        float32=in_float32(beside or exported.folder),
+        dtype=vllm_dtype(exported.folder) if beside is None else vllm_dtype(beside, exported.computed_in),
     )
     words += ["--host", address.host, "--port", str(address.port), *options.vllm]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **({"VLLM_API_KEY": address.key} if address.key else {})}

@@ -16,11 +16,13 @@ from finetune.run import Run
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One folder of run/export; `context`: the tokens within which it answers as the adapter does."""
+    """One folder of run/export; `context`: the tokens within which it answers as the adapter does, `computed_in`: the number format in
+    which that was found, None in reports that do not say."""
 
     folder: Path
     form: str
     context: int
+    computed_in: str | None = None
 
 
 def form_to_serve(run: Run) -> str:
@@ -52,7 +54,7 @@ def exports_of(run: Run, name: str = "") -> list[Exported]:
             stale.append(path.parent.name)
             continue
         context = report.get("gguf", {}).get("context", 2048)
-        found.append(Exported(path.parent, report["form"], context))
+        found.append(Exported(path.parent, report["form"], context, report.get("computed_in", (None, None))[1]))
     if not name:
         return found
     if name in stale:

@@ -128,13 +128,23 @@ def test_vllm_is_told_the_folder_the_context_and_the_address_and_the_key_out_of_
 def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
     trained_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = trained_run(tmp_path / "runs", export="adapter", adapter={"kind": "lora", "r": 20})
+    """In the number format it was trained and checked in: its base's files are float32 here, and so is what was merged."""
+    forms = ["adapter", {"kind": "merged", "dtype": "float32"}]
+    run = trained_run(tmp_path / "runs", model={"dtype": "bfloat16"}, export=forms, adapter={"kind": "lora", "r": 20})
     export(run.recipe)
     out = vllm(tmp_path / "bin")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert main(["serve", str(run.folder), "--port", str(free_port())]) == 0
+    port = str(free_port())
+    address = ["--host", "127.0.0.1", "--port", port]
+    assert main(["serve", str(run.folder), "--export", "merged", "--port", port]) == 0
+    merged = ["--served-model-name", "tried", "--max-model-len", "512", "--dtype", "float32"]
+    assert json.loads(out.read_text())["words"] == ["serve", str(run.export / "merged"), *merged, *address]
+    assert main(["serve", str(run.folder), "--export", "adapter", "--port", port]) == 0
     words = json.loads(out.read_text())["words"]
-    assert words[:4] == ["serve", run.recipe.model.path, "--served-model-name", "base"]
+    base = ["--served-model-name", "base", "--max-model-len", "512", "--dtype", "bfloat16", "--enable-lora"]
+    assert words[: 2 + len(base)] == ["serve", run.recipe.model.path, *base] and words[-4:] == address
+    for form, dtype in (("merged", "float32"), ("adapter", "bfloat16")):
+        assert f"--dtype {dtype}" in (run.export / form / "editors" / "vllm.sh").read_text()
     lora = words[words.index("--enable-lora") :][:5]
     assert lora == ["--enable-lora", "--max-lora-rank", "32", "--lora-modules", f"tried={run.export / 'adapter'}"]
     assert "the base  model base" in capsys.readouterr().out
@@ -158,6 +168,17 @@ def test_an_adapter_that_vllm_does_not_take_is_not_given_to_it(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert said in refused(capsys, str(run.folder), "--port", str(free_port()))
     assert not out.exists()
+
+
+def test_words_for_vllm_are_refused_where_it_does_not_serve(
+    deployed_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where vLLM is there and has no export to serve."""
+    vllm(tmp_path / "bin")
+    for path in (os.environ["PATH"], str(tmp_path / "bin")):
+        monkeypatch.setenv("PATH", path)
+        said = refused(capsys, str(deployed_run.folder), "--port", "0", "--vllm=--seed 1")
+        assert "--vllm: llama.cpp serves this export; leave it out or write --engine vllm" in said
 
 
 def test_a_vllm_that_fails_is_said_to_have_failed(

@@ -106,7 +106,7 @@ def test_continue_does_not_see_a_name_at_which_it_cuts_answers_short() -> None:
 
 
 def test_vllm_is_told_not_to_round_float32_weights() -> None:
-    words = vllm_arguments("tuned", folder="here", base=None, context=8, rank=0, float32=True)
+    words = vllm_arguments("tuned", folder="here", base=None, context=8, rank=0, dtype="float32")
     assert words[words.index("--dtype") + 1] == "float32"
     assert "--dtype" not in vllm_arguments("tuned", folder="here", base=None, context=8, rank=0)
 

@@ -110,7 +110,7 @@ def serving(run: Run, form: str) -> Iterator[str]:
     """The address of a server that `finetune serve` started and that answers."""
     port = free_port()
     words = [sys.executable, "-m", "finetune", "serve", str(run.folder), "--engine", "vllm", "--export", form, "--port", str(port)]
-    words += ["--vllm=--gpu-memory-utilization 0.05 --dtype float32"]
+    words += ["--vllm=--gpu-memory-utilization 0.05"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, env={**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}) as server:
         try:
             _wait(f"http://127.0.0.1:{port}", server)

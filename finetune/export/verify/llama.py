@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from finetune.base import BaseFolder
 from finetune.data.render import Encoder
 from finetune.deploy.llama import Files, Llama
-from finetune.deploy.settings import template
+from finetune.deploy.settings import infills_as_trained
 from finetune.errors import ExportError
 from finetune.export.gguf import ADAPTER, MODEL, context_of
 from finetune.export.verify.figures import NEW_TOKENS, After, Exported, Row, divergence
@@ -32,7 +32,7 @@ def compare(folder: Path, base: BaseFolder, *, rows: Sequence[Row], spool: np.nd
     with Llama(Files(folder / MODEL, adapters), context=context_of(base)) as engine:
         _check_tokens(engine, encoder, rows)
         after = _figures(engine, rows, spool, say=encoder.text("a")[0])
-        infill = engine.infill_prompt("a", "b") == (base.family.opening or "") + template(base.family, "a", "b")
+        infill = infills_as_trained(engine, base.family)
         says = [_until_stop(engine.complete(prompt.tolist(), tokens=NEW_TOKENS), encoder) for prompt in prompts]
     return Exported(after, says, "float16", infill)
 
