@@ -207,6 +207,30 @@ def test_a_template_has_the_tags_it_had_and_its_code_is_as_it_was(redactor: Reda
     assert redactor.redact(TEMPLATES[language], language)[0] == WRITTEN[language]
 
 
+QUOTED = {
+    "PHP": f"<?php $end = '?>'; $mail = \"{MAIL}\"; mail('{MAIL}');\n?><p>{MAIL}</p>",
+    "HTML+Razor": f'@{{ var mail = "{MAIL}"; }}\n<p>{MAIL}</p>',
+    "Blade": f"@php\n$mail = ['{MAIL}', '{MAIL}'];\n@endphp\n<p>{MAIL}</p>",
+    "FreeMarker": f'<#assign mail = "{MAIL}"><p>{MAIL}</p>',
+    "Velocity Template Language": f'#set($mail = "{MAIL}")<p>{MAIL}</p>',
+    "Astro": f'<Card mail="{MAIL}" to={{`{MAIL}`}}>{MAIL}</Card>',
+    "MDX": f'export const meta = {{ mail: "{MAIL}" }}\n\n<p>{MAIL}</p>\n',
+}
+
+
+@pytest.mark.parametrize("language", QUOTED)
+def test_a_string_of_a_templates_code_holds_the_placeholder_itself_wherever_the_code_is(redactor: Redactor, language: str) -> None:
+    expected = QUOTED[language].replace(f">{MAIL}<", ">&lt;EMAIL&gt;<").replace(MAIL, "<EMAIL>")
+    assert redactor.redact(QUOTED[language], language)[0] == expected
+
+
+def test_quotes_in_the_text_of_a_template_or_in_its_xml_make_no_code(redactor: Redactor) -> None:
+    said = f'<p>"{MAIL}" or ask "{MAIL}"</p>'
+    assert redactor.redact(said, "Jinja")[0] == said.replace(MAIL, "&lt;EMAIL&gt;")
+    page = f'<html xmlns:py="http://genshi.edgewall.org/"><a mail="{MAIL}">${{to("{MAIL}")}}</a></html>'
+    assert [*ET.fromstring(redactor.redact(page, "Genshi")[0])][0].text == '${to("<EMAIL>")}'
+
+
 def test_a_template_of_what_has_no_tags_keeps_the_placeholder_as_it_is(redactor: Redactor) -> None:
     assert redactor.redact(f"mail: {MAIL}\nname: {{{{ name }}}}\n", "Jinja")[0] == "mail: <EMAIL>\nname: {{ name }}\n"
 

@@ -36,6 +36,10 @@ _FENCED = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+# What stands before a string in code or as an attribute, and before a quotation seldom: template languages begin code in too many ways.
+_STRING = re.compile(rb"""(?:[=(\[{,:+.?&|!]|=>|\b(?:echo|print|return))[ \t\r\n]*["'`]\Z""")
+_NEAR = 80  # bytes in which that is looked for
+
 
 def shell(content: bytes) -> Iterator[Range]:
     """Strings, comments and here-documents of a shell."""
@@ -101,6 +105,11 @@ def template(content: bytes) -> Iterator[Range]:
     if b"</" not in content:
         return iter([(0, len(content))])
     return (match.span() for match in _CODE.finditer(content))
+
+
+def begins_string(content: bytes, place: int) -> bool:
+    """Whether a place of a template is the first of a string, by what stands before it."""
+    return _STRING.search(content, max(0, place - _NEAR), place) is not None
 
 
 def prose(content: bytes) -> Iterator[Range]:

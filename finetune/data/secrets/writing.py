@@ -3,7 +3,7 @@
     shell       '<KEY>' where nothing quotes it; so in PowerShell, in a Makefile's commands and in a Dockerfile's
     make        \\<KEY\\> in what is no command, which a shell takes between quotes of any kind and without them
     batch       "<KEY>" outside of a string
-    markup      &lt;KEY&gt;, the same text, but in comments, CDATA, scripts, styles, and the code of a template
+    markup      &lt;KEY&gt;, the same text, but in comments, CDATA, scripts, styles, and the code and strings of a template
     JSX         {"<KEY>"} between tags
 
 Everywhere else a value stands in quotes, in a comment, or where `<` is a letter like others (YAML, INI).
@@ -21,11 +21,11 @@ from finetune.data.syntax import parsed
 
 Form: TypeAlias = Literal["plain", "shell", "powershell", "make", "batch", "docker", "markup", "template", "mdx", "JavaScript", "TSX"]
 Write: TypeAlias = Callable[[int, bytes], bytes]
-_MARKUP = ("XML", "SVG", "Maven POM", "Ant Build System", "XML Property List", "XSLT", "HTML", "Vue", "Svelte")
+_MARKUP = ("XML", "SVG", "Maven POM", "Ant Build System", "XML Property List", "XSLT", "HTML", "Vue", "Svelte", "Genshi")
 _TEMPLATES = (
     *("HTML+ERB", "HTML+EEX", "HTML+PHP", "HTML+ECR", "HTML+Razor", "Jinja", "Nunjucks", "Twig", "Liquid", "Latte", "Edge", "Blade"),
     *("Handlebars", "Mustache", "EJS", "Go Template", "Smarty", "FreeMarker", "Velocity Template Language", "Java Server Pages"),
-    *("Groovy Server Pages", "Classic ASP", "ASP.NET", "ColdFusion", "Mako", "Genshi", "Astro", "PHP"),
+    *("Groovy Server Pages", "Classic ASP", "ASP.NET", "ColdFusion", "Mako", "Astro", "PHP"),
 )
 _OTHERS: Mapping[str, Form] = {
     **{"Shell": "shell", "fish": "shell", "Tcsh": "shell", "Dotenv": "shell", "PowerShell": "powershell", "Makefile": "make"},
@@ -40,8 +40,10 @@ def writer(content: bytes, form: Form) -> Write:
     """What writes a placeholder for the value that begins at a place of the content."""
     if form in _LINES:
         ranges_of, written = _LINES[form]
-        ranges = [*ranges_of(content)]
-        return lambda place, placeholder: placeholder if _within(ranges, place) else written(placeholder)
+        ranges, code = [*ranges_of(content)], form in ("template", "mdx")
+        return lambda place, placeholder: (
+            placeholder if _within(ranges, place) or (code and quoting.begins_string(content, place)) else written(placeholder)
+        )
     if form == "make":
         ranges = [*quoting.make(content)]
         return lambda place, placeholder: placeholder if _within(ranges, place) else _of_make(content, place, placeholder)
