@@ -116,6 +116,10 @@ def test_yaml_python_and_json_parse_with_the_placeholder_as_it_is(redactor: Reda
     }  # fmt: skip
     code = f'MAIL = "{MAIL}"  # {MAIL}\nAPI_KEY = f"{{MAIL}} {KEY}"\nDOC = """\n{MAIL}\n"""\n'
     ast.parse(redactor.redact(code, "Python")[0])
+    told = json.dumps({"log": f"built by\nroot@corp-mail.io\t{KEY}", "env": f"A=1\nAPI_TOKEN={KEY}\n", "as": f"\u2028{MAIL}"})
+    assert json.loads(redactor.redact(told, "JSON")[0]) == {
+        "log": f"built by\n<EMAIL>\t{KEY}", "env": "A=1\nAPI_TOKEN=<KEY>\n", "as": "\u2028<EMAIL>"
+    }  # fmt: skip
     assert json.loads(redactor.redact(json.dumps({"mail": MAIL, "api_key": KEY}), "JSON")[0]) == {"mail": "<EMAIL>", "api_key": "<KEY>"}
 
 

@@ -24,7 +24,8 @@ NOTEBOOK = {"cells": [{"cell_type": "code", "source": "answer = 6 * 7\nprint(ans
 FILES = modules("pump", 12) | {
     "LICENSE": "This project is licensed under the MIT license.\n",
     "src/shapes.py": SHAPES.format(sign="+"),
-    "src/login.py": f'API_KEY = "{KEY}"\nASK = "jane.doe@corp-mail.io"\nHOST = "52.94.76.10"\n' + module("login"),
+    "src/login.py": f'API_KEY = "{KEY}"\nASK = "jane.doe@corp-mail.io"\nHOST = "52.94.76.10"\nLOG = "by\\njoe.doe@corp-mail.io"\n'
+    + module("login"),
     "src/copied.py": "# SPDX-License-Identifier: GPL-3.0-only\n" + module("copied"),
     "src/again.py": module("again"),
     "lib/again.py": module("again"),
@@ -43,7 +44,7 @@ FILES = modules("pump", 12) | {
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {11: "6be6f85ecaa3ad5822aab91579784dfc58a4b8d9c56ea06bfcf6765440bdedf7"}
+GOLDEN = {11: "50688f237ea2c9c4a18b219566f7719c24445fac4e21e188b06c8c8d7a9ff38f"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(

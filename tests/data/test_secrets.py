@@ -115,6 +115,32 @@ def test_a_token_inside_a_longer_word_is_none(redactor, kind):
     assert kinds(redactor, f"zz{TOKENS[kind]}")[kind] == 0
 
 
+@pytest.mark.parametrize("kind", sorted(TOKENS))
+@pytest.mark.parametrize("escape", ["\\n", "\\r\\n\\t", "\\u003c", "\\x3C", "\\u{1f600}", "\\\\n", "\\033"])
+def test_the_letter_of_an_escape_is_no_part_of_a_token(redactor, kind, escape):
+    assert redactor.redact(f'x = "a{escape}{TOKENS[kind]}{escape}"') == (f'x = "a{escape}<KEY>{escape}"', Counter({kind: 1}))
+
+
+ESCAPED = {
+    'x = "ask:\\njane@corp.io"': 'x = "ask:\\n<EMAIL>"',
+    'x = "\\u003cjane@corp.io\\u003e https://corp.io\\tjoe@corp.io"': 'x = "\\u003c<EMAIL>\\u003e https://corp.io\\t<EMAIL>"',
+    'x = "\\nJane Doe <jane@corp.io>"': 'x = "\\n<NAME> <<EMAIL>>"',
+    f"env = 'A=1\\nAPI_TOKEN={drawn(32)}\\nB=2'": "env = 'A=1\\nAPI_TOKEN=<KEY>\\nB=2'",
+    f"env = 'A: 1\\ntoken: \\'{drawn(32)}\\'\\n'": "env = 'A: 1\\ntoken: \\'<KEY>\\'\\n'",
+    f'x = "{{\\"api_key\\": \\"{drawn(32)}\\"}}"': 'x = "{\\"api_key\\": \\"<KEY>\\"}"',
+    f'x = "{{\\\\\\"password\\\\\\": \\\\\\"{PASSWORD}\\\\\\"}}"': 'x = "{\\\\\\"password\\\\\\": \\\\\\"<PASSWORD>\\\\\\"}"',
+    'ok = "C:\\\\temp\\\\new\\\\user", "\\n@decorator.com"': 'ok = "C:\\\\temp\\\\new\\\\user", "\\n@decorator.com"',
+}
+
+
+@pytest.mark.parametrize("text", ESCAPED, ids=range(len(ESCAPED)))
+def test_what_stands_behind_an_escape_is_found_and_the_escape_stays_one(redactor, text):
+    assert redactor.redact(text)[0] == ESCAPED[text]
+    for address in ("52.94.76.112", "2a00:1450:4001:81b::200e"):
+        hidden, found = redactor.redact(f'"\\n{address}\\t"')
+        assert found.total() == 1 and address not in hidden and hidden.startswith('"\\n') and hidden.endswith('\\t"')
+
+
 @pytest.mark.parametrize("kind", sorted(OTHERS))
 def test_other_secrets_are_found(redactor, kind):
     assert kinds(redactor, OTHERS[kind])[kind] == 1
@@ -306,6 +332,9 @@ ORDINARY = [
     "The Author: see below",
     "# Authors: the team",
     "@author jdoe",
+    "dns = 8.8.4.4",
+    "nameserver 208.67.222.222",
+    "resolvers: [94.140.14.14, 2001:4860:4860::8844]",
     "Apache Software Foundation <dev@apache.org>"[:26],
     "List<Map<String, Object>> x",
     "Basic authentication is required here",
@@ -380,10 +409,10 @@ def test_same_values_get_the_same_address_and_it_is_a_private_one(redactor):
 
 def test_all_texts_of_a_change_are_redacted_and_counted():
     tally = Tally()
-    item = Change(Origin("r", "c", "a.py"), "Python", "Ask jane@corp.io", "mail = 'jane@corp.io'\n", "mail = 'joe@corp.io'\n")
+    item = Change(Origin("r", "c", "a.py"), "Python", "Ask jane@corp.io", "her = 'jane@corp.io'\n", "his = 'joe@corp.io'\n")
     redacted = redact_item(item, Redactor(), tally)
     assert isinstance(redacted, Change)
-    assert (redacted.message, redacted.before, redacted.after) == ("Ask <EMAIL>", "mail = '<EMAIL>'\n", "mail = '<EMAIL>'\n")
+    assert (redacted.message, redacted.before, redacted.after) == ("Ask <EMAIL>", "her = '<EMAIL>'\n", "his = '<EMAIL>'\n")
     assert tally.redactions == {"email": 3}
     assert redacted.origin == item.origin
 
@@ -422,7 +451,7 @@ def test_code_around_a_secret_can_still_be_parsed(redactor):
 
 pieces = st.one_of(
     st.sampled_from([*TOKENS.values(), *OTHERS.values(), *(text for text, _ in GOLDEN)]),
-    st.sampled_from([" ", "\n", "'", '"', "=", ":", ",", "<", "@", "é", "漢", "\U0001f600", "-", "\\"]),
+    st.sampled_from([" ", "\n", "'", '"', "=", ":", ",", "<", "@", "é", "漢", "\U0001f600", "-", "\\", "\\n", "\\u003c"]),
     st.text(max_size=12),
 )
 texts = st.lists(pieces, max_size=12).map("".join)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune.data.secrets.escapes import blanked
 from finetune.data.secrets.opinion import PERSONAL, SecondOpinion
 from finetune.data.secrets.rule import Kind
 from finetune.data.secrets.rules import RULES
@@ -81,7 +82,9 @@ class Redactor:
 
     def _redact(self, text: str, form: Form) -> tuple[str, tuple[Found, ...]]:
         content = text.encode("utf-8", "surrogatepass")
-        spans = [span for look in self._screen(content) for span in self._spans(look, content)]
+        looks = self._screen(content)
+        read = blanked(content) if looks else content
+        spans = [span for look in looks for span in self._spans(look, content, read)]
         if self._model:
             spans += [Span(*finding) for finding in self._model(text) if not self._allowed(content[finding.start : finding.end])]
         spans = merge(spans)
@@ -100,11 +103,12 @@ class Redactor:
     def _allowed(self, value: bytes) -> bool:
         return any(value in allowed for allowed in self._allow)
 
-    def _spans(self, look: Look, content: bytes) -> Iterator[Span]:
+    def _spans(self, look: Look, content: bytes, read: bytes) -> Iterator[Span]:
+        """What the rule finds in the content, read without its escapes."""
         rule, place, last = look
-        while match := rule.pattern.search(content, place, last):
+        while match := rule.pattern.search(read, place, last):
             start, end = match.span("value")
-            if rule.sure(match) and not self._allowed(match["value"]):
+            if rule.sure(match) and not self._allowed(content[start:end]):
                 yield Span(*_whole_characters(content, start, end), rule)
                 place = end
             else:

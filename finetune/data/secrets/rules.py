@@ -11,7 +11,7 @@ from finetune.data.secrets.vendors import TOKENS
 BEGIN = r"-----BEGIN (?P<what>(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?)-----"
 BODY = r"(?:(?!-----)[\s\S]){0,20000}-----END (?P=what)-----"
 # A key cut off before its end line: the header, then lines of base64.
-CUT = r"(?:(?:\\[rn]|[\s\"'+,\\])+[A-Za-z0-9+/=]{40,76}(?![A-Za-z0-9+/=]))+"
+CUT = r"(?:(?:\\\x00|[\s\"'+,\\])+[A-Za-z0-9+/=]{40,76}(?![A-Za-z0-9+/=]))+"
 
 PERSON = r"(?P<value>[A-Z][A-Za-z.'\x80-\xff-]{0,30}(?: [A-Z][A-Za-z.'\x80-\xff-]{0,30}){1,3})"
 LOCAL = r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}"

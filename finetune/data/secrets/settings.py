@@ -8,12 +8,13 @@ from finetune.data.secrets import confirm
 from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Rule, compiled
 
-ASSIGN = r"[\"'`]?\]?[ \t]{0,4}(?:: ?[A-Za-z.\[\]|]{1,30} ?=|:=|=>|={1,3}|:|\(|,)[ \t]{0,12}[rbuf]{0,2}"
-QUOTED = r"(?P<quote>[\"'`])(?P<scheme>(?:bearer|basic|token) )?(?P<value>(?:(?!(?P=quote))[^\s\\]){MIN,300})(?P=quote)"
+ESCAPED = r"\\{0,3}"  # what stands before the quotes of a string in a string
+ASSIGN = ESCAPED + r"[\"'`]?\]?[ \t]{0,4}(?:: ?[A-Za-z.\[\]|]{1,30} ?=|:=|=>|={1,3}|:|\(|,)[ \t]{0,12}[rbuf]{0,2}" + ESCAPED
+QUOTED = r"(?P<quote>[\"'`])(?P<scheme>(?:bearer|basic|token) )?(?P<value>(?:(?!(?P=quote))[^\s\\]){MIN,300})" + ESCAPED + "(?P=quote)"
 SCREEN_QUOTED = r"[\"'`][^\s\\]"
 LINE = r"^[ \t]*(?:export[ \t]+|set[ \t]+|ENV[ \t]+|-[ \t]+|//[^\s=]{1,100}:)?[A-Za-z0-9_.$-]{0,40}?"
-# NAME=VALUE as a word of its own: behind a quote, a space, the `=` of `--env=`, a comma, or an option of one letter such as -e.
-BEGIN = r"(?:(?<=(?P<quote>[\"'`]))|(?<![^\s=,])|(?<=-[A-Za-z])(?<![^\s\"'`]..))"
+# NAME=VALUE as a word of its own: behind a quote, a space, an escape, the `=` of `--env=`, a comma, or an option of one letter such as -e.
+BEGIN = r"(?:(?<=(?P<quote>[\"'`]))|(?<![^\s\x00=,])|(?<=-[A-Za-z])(?<![^\s\"'`]..))"
 AFTER = r"[;&,][A-Za-z0-9_. -]{1,40}="  # the next setting of the same string
 WORTH = rf"(?(quote)(?!(?P=quote)|{AFTER})[^\s\\]|[A-Za-z0-9+/=_.~:@!#$%^?*-])"
 END = rf"(?=[\"'`\s\\,\]]|{AFTER}|\Z)"
