@@ -53,11 +53,16 @@ def lasting(model: BaseModel) -> dict[str, Any]:
     values = model.model_dump(mode="json")
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if any(isinstance(mark, Later) and mark.before == value for mark in field.metadata):
+        if any(isinstance(mark, Later) and _alike(mark.before, value) for mark in field.metadata):
             del values[name]
         else:
             values[name] = _lasting(value, values[name])
     return values
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same and of the same types: True is no 1, nor is 1.0."""
+    return bool(one == other) and repr(one) == repr(other)
 
 
 def _lasting(value: Any, written: Any) -> Any:

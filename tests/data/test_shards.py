@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -135,3 +136,15 @@ def test_another_recipe_does_not_go_on_where_this_one_was_left(cut_recipe: Make)
     perform_all(plan(opened := open_inputs(recipe, read_base(recipe.model))), opened.tools)
     other = recipe.model_copy(update={"seed": 1})
     assert not stamps(plan(open_inputs(other, read_base(other.model))).folder)
+
+
+def test_a_build_goes_on_where_its_base_was_moved_to_and_not_on_another(cut_recipe: Make, byte_base: Path, tmp_path: Path) -> None:
+    recipe = cut_recipe(SIZES[1], miners=["fim"])
+    perform_all(job := plan(opened := open_inputs(recipe, read_base(recipe.model))), opened.tools)
+    before, moved = stamps(job.folder), tmp_path / "moved"
+    shutil.copytree(byte_base, moved)
+    there = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(moved)})})
+    again = plan(open_inputs(there, read_base(there.model)))
+    assert before and stamps(again.folder) == before and again.recipe == there
+    (moved / "model.safetensors").write_bytes((8).to_bytes(8, "little") + b"{}      ")
+    assert not stamps(plan(open_inputs(there, read_base(there.model))).folder)

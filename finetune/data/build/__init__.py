@@ -30,6 +30,7 @@ from finetune.errors import DataError, FinetuneError
 from finetune.files import STAGED
 from finetune.lock import hold
 from finetune.recipe import Recipe
+from finetune.recipe.digest import step_digest
 from finetune.run import Run, open_run, run_to_change, versions
 
 __all__ = ["BuildReport", "build", "table"]
@@ -137,7 +138,8 @@ def plan(opened: Opened) -> Job:
 def planned(opened: Opened) -> Mapping[str, Any]:
     """What a job is made from: no other one is taken up. Parts of another version of the package are not, either."""
     run = opened.run
-    known = {"inputs": opened.inputs, "recipe": run.digest("build"), "shard_mb": run.recipe.data.shard_mb}
+    recipe = step_digest(run.recipe, "build", anywhere=True)  # the base's files are in the inputs
+    known = {"inputs": opened.inputs, "recipe": recipe, "shard_mb": run.recipe.data.shard_mb}
     return known | {"version": versions()["octotune"]}
 
 
