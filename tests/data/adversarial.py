@@ -115,6 +115,7 @@ def _odd_contents(made: Adversary) -> None:
     made.lose("blank.py", " \n\n", "empty")
     made.lose("nul.py", b"x = '\0'\n", "binary")
     made.lose("utf16.py", "x = 1\n".encode("utf-16"), "utf16")
+    made.lose("utf16be.py", b"\xfe\xff" + "x = 1\n".encode("utf-16-be"), "utf16")
     made.lose("latin1.py", "name = 'ünïcode'\n".encode("latin-1"), "not_utf8")
     made.lose("weights.py", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 9\n", "lfs_pointer")
     made.lose("huge.py", "# a line\n" * 1_200_000, "too_large")

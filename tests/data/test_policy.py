@@ -38,6 +38,7 @@ TABLE = {
     f"{UNKNOWN} AND GPL-2.0-only": "licence_not_permissive",
     f"{UNKNOWN} OR MIT": None,
     UNKNOWN: "licence_unknown",
+    f"{UNKNOWN} AND {UNKNOWN}": "licence_not_permissive",
     "LicenseRef-Corp": "licence_not_permissive",
     "CC-BY-NC-4.0": "licence_not_permissive",
     "BUSL-1.1": "licence_not_permissive",

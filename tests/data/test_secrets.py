@@ -116,9 +116,9 @@ def test_a_token_inside_a_longer_word_is_none(redactor, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(TOKENS))
-@pytest.mark.parametrize("escape", ["\\n", "\\r\\n\\t", "\\u003c", "\\x3C", "\\u{1f600}", "\\\\n", "\\033"])
-def test_the_letter_of_an_escape_is_no_part_of_a_token(redactor, kind, escape):
-    assert redactor.redact(f'x = "a{escape}{TOKENS[kind]}{escape}"') == (f'x = "a{escape}<KEY>{escape}"', Counter({kind: 1}))
+def test_the_letter_of_an_escape_is_no_part_of_a_token(redactor, kind):
+    for escape in ("\\n", "\\r\\n\\t", "\\u003c", "\\x3C", "\\u{1f600}", "\\\\n", "\\033"):
+        assert redactor.redact(f'x = "a{escape}{TOKENS[kind]}{escape}"') == (f'x = "a{escape}<KEY>{escape}"', Counter({kind: 1}))
 
 
 ESCAPED = {

@@ -78,6 +78,7 @@ def test_history_since_a_day_leaves_what_was_before(make_repository, tmp_path) -
         commit(folder, {"a.py": f"a = {day}\n"}, f"Day {day}", when=f"2025-03-0{day}T12:00:00+0000")
     assert changes(folder, selection(tmp_path, since="2025-03-04"))[0] == ["Day 4", "Day 5"]
     assert changes(folder, selection(tmp_path, since="0001-01-01")) == changes(folder, selection(tmp_path))
+    assert changes(folder, selection(tmp_path, since="2025-03-04T12:00:00+00:00"))[0] == ["Day 4", "Day 5"], "the moment itself is in it"
     assert changes(folder, selection(tmp_path, since="2025-03-04T12:00:01+00:00"))[0] == ["Day 5"]
 
 
@@ -108,6 +109,9 @@ def test_an_owner_or_a_repository_that_opted_out_is_left_out_whole(make_reposito
         assert read(folder, selection(tmp_path, entry)) == ({}, Counter(opted_out_repository=2))
         assert changes(folder, selection(tmp_path, entry)) == ([], Counter(opted_out_repository=2))
     assert len(read(folder, selection(tmp_path, "tool\nsub/tools\n"))[0]) == 2
+    git(folder, "remote", "set-url", "origin", "https://git.corp.test/Group/Inner/Sub/Tool.git")
+    for entry in ("inner", "owner: inner/sub", "owner: group/inner"):  # groups in the middle of its path, by which it is not named
+        assert read(folder, selection(tmp_path, entry)) == ({}, Counter(opted_out_owner=2)), entry
 
 
 def test_a_new_name_in_the_recipe_does_not_bring_back_who_opted_out(make_repository, tmp_path) -> None:

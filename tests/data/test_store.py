@@ -26,7 +26,9 @@ def test_rows_come_back_through_datasets(tmp_path: Path) -> None:
     assert [row["position_ids"] for row in rows] == [row.position_ids for row in ROWS]
 
 
-@pytest.mark.parametrize(("vocabulary_size", "dtype"), [(49152, "uint16"), (1 << 16, "uint16"), (151936, "uint32")])
+@pytest.mark.parametrize(
+    ("vocabulary_size", "dtype"), [(49152, "uint16"), (1 << 16, "uint16"), ((1 << 16) + 1, "uint32"), (151936, "uint32")]
+)
 def test_a_token_takes_two_bytes_where_the_vocabulary_allows(tmp_path: Path, vocabulary_size: int, dtype: str) -> None:
     write_rows(ROWS, tmp_path / "train", vocabulary_size=vocabulary_size)
     features = read_rows(tmp_path / "train").features

@@ -15,7 +15,7 @@ from finetune.data.miners import Bench
 from finetune.data.miners.fim import Fim
 from finetune.data.miners.holes import Parts, Window
 from finetune.data.render import Encoder
-from finetune.data.syntax import GRAMMARS, KINDS, spans
+from finetune.data.syntax import GRAMMARS, KINDS, Kind, spans
 from finetune.records import FimSample, Origin, SourceFile
 
 SOURCES = {
@@ -144,6 +144,17 @@ def test_a_hole_of_the_syntax_joins_to_its_window(text: str, seed: int) -> None:
     window = Window(Origin("r", "c", "a.py"), whole[begin:], begin, Parts(whole, "Python"))
     sample = fim.cut_out(window, "psm", random.Random(seed))
     assert sample.text == whole[begin:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_that_a_window_cuts_is_none_of_it(kind: Kind) -> None:
+    whole = SOURCES["Python"]
+    parts = Parts(whole, "Python")
+    for begin, end in spans(whole, "Python")[kind]:
+        if begin > 0:
+            assert (1, 1 + end - begin) in parts.within(kind, begin - 1, end)
+        assert all(stop <= end - 1 for _, stop in parts.within(kind, 0, end - 1))
+        assert (0, end - begin) not in parts.within(kind, begin, end), "something of the window must stay"
 
 
 def test_a_window_cut_in_two_keeps_its_language(encoder: Encoder) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from office import GPL, commit, module
 
 from finetune.base import read_base
 from finetune.data.build import BuildReport, build
+from finetune.data.build.card import card
 from finetune.data.exports import read_told
 from finetune.data.render import Encoder
 from finetune.data.show import samples
@@ -176,6 +178,13 @@ def test_the_cards_numbers_are_those_of_the_report(built: tuple[Run, BuildReport
     shards = numbers_in(text, "What lies here")
     assert {name: cells[0] for name, cells in shards.items() if name in report["shards"] and len(cells[0]) == 64} == report["shards"]
     assert report["sides"]["train"] + report["sides"]["valid"] == report["files"]["kept"]
+
+
+def test_the_card_adds_up_who_opted_out(built: tuple[Run, BuildReport]) -> None:
+    run, report = built
+    dropped = {"opted_out_path": 2, "opted_out_author": 3, "symlink": 7}
+    text = card(replace(report, items=replace(report.items, dropped=dropped)), run.recipe)
+    assert ": 5 files and commits left out." in text
 
 
 def test_the_hashes_are_those_of_every_file_and_stand_in_the_manifest(built: tuple[Run, BuildReport]) -> None:
