@@ -12,7 +12,7 @@ import pytest
 
 from finetune.base import BaseFolder, read_base
 from finetune.data.render import Encoder, encode_prompt, encode_sample, prompt_of
-from finetune.deploy.settings import stop_words, template, write_settings
+from finetune.deploy.settings import infills_as_trained, stop_words, template, write_settings
 from finetune.families import FAMILIES, Family
 from finetune.generate.completer import BatchCompleter
 from finetune.model import load_model
@@ -62,9 +62,11 @@ def row(name: str) -> Family:
 
 def write_pieces(folder: Path, specials: list[str], kind: str) -> None:
     """SentencePiece's kind of tokenizer, as published files describe it: characters, a few merges, bytes for the rest."""
+    runs = ["▁▁", "\n\n"] if kind == "gemma" else []  # as CodeGemma lists them: added, and not special
+    tags = ["<table>"] if kind == "gemma" else []
     letters = sorted({*"▁abcdefghijklmnopqrstuvwxyz():=_+0123456789\n", "de", "def", "▁def"})
-    names = ["<unk>", *specials, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
-    merges = [["d", "e"], ["de", "f"], ["▁", "def"]]
+    names = ["<unk>", *specials, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *runs, *tags]
+    merges = [["d", "e"], ["de", "f"], ["▁", "def"], *([run[:1], run[1:]] for run in runs)]
     space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     plain = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
     stripped = {"type": "Sequence", "decoders": [*plain, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
@@ -96,6 +98,7 @@ def write_pieces(folder: Path, specials: list[str], kind: str) -> None:
     }
     description = {"version": "1.0", "truncation": None, "padding": None, **parts[kind], "post_processor": None, "model": model}
     description["added_tokens"] = [{"id": names.index(name), "content": name, **flags} for name in ["<unk>", *specials]]
+    description["added_tokens"] += [{"id": names.index(name), "content": name, **flags, "special": False} for name in [*runs, *tags]]
     (folder / "tokenizer.json").write_text(json.dumps(description))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": specials[0]}))
 
@@ -253,8 +256,10 @@ def test_llama_cpp_cuts_texts_and_prompts_as_training_did(shape: Shape, base_of:
     convert(write_model(source, tmp_path, base, kind="f32", name="mine"))
     encoder = Encoder(base.tokenizer, base.family)
     with Llama(Files(tmp_path / "model.gguf"), context=128) as engine:
-        for text in (*TEXTS, "def def f(def):\n    def_def  def", base.family.sentinels[1]):
+        for text in (*TEXTS, "def def f(def):\n    def_def  def\n\n\n", base.family.sentinels[1], "<table>"):
             assert engine.tokens(text) == encoder.text(text), text
+            assert engine.text(encoder.text(text)) == encoder.decode(encoder.text(text)), text
+        assert infills_as_trained(engine, base.family) == (shape.family == "codegemma")  # llama.cpp knows no space and no other order
         for prefix, suffix in (("def f(", "return a + b"), ("", ""), (" def", "def")):
             asked = {"content": template(base.family, prefix, suffix), "add_special": True, "parse_special": True}
             assert engine._post("/tokenize", asked)["tokens"] == encode_prompt(FimPrompt(prefix, suffix), encoder)

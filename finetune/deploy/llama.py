@@ -100,6 +100,11 @@ class Llama:
         ids: list[int] = self._post("/tokenize", {"content": text, "add_special": special, "parse_special": False})["tokens"]
         return ids
 
+    def text(self, ids: Sequence[int]) -> str:
+        """What the server writes for these ids, sentinels written out."""
+        text: str = self._post("/detokenize", {"tokens": [*ids]})["content"]
+        return text
+
     def infill_prompt(self, prefix: str, suffix: str) -> str | None:
         """The prompt that /infill makes of two texts, sentinels written out; None for a model it can not infill with."""
         try:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetune.base import BaseFolder
+from finetune.data.render import Encoder
 from finetune.deploy.settings import ADAPTER, MODEL
 from finetune.errors import ExportError
 from finetune.export.gguf.tokenizer import pretokenizer_name
@@ -23,7 +24,7 @@ MODULE = "finetune.export.gguf"
 class Conversion(BaseModel):
     """A checkpoint to write as a GGUF file. `stops` beyond the tokenizer's eos end an answer too; `pre`: llama.cpp's name of the
     pre-tokeniser, for a tokenizer its converter does not know by sight; `context`: tokens within which it equals the checkpoint;
-    `words`: tokens that text may hold; `controls`: those it may not."""
+    `words`: tokens that text may hold; `controls`: ids of those it may not."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     step: Literal["convert"] = "convert"
@@ -35,7 +36,7 @@ class Conversion(BaseModel):
     stops: tuple[str, ...]
     pre: str | None
     words: tuple[str, ...] = ()
-    controls: tuple[str, ...] = ()
+    controls: tuple[int, ...] = ()
 
 
 class Quantisation(BaseModel):
@@ -89,7 +90,7 @@ def write_model(source: Path, folder: Path, base: BaseFolder, *, kind: GgufType,
         stops=base.family.stop,
         pre=pretokenizer_name(source / "tokenizer.json"),
         words=base.family.placeholders,
-        controls=base.family.sentinels,
+        controls=tuple(sorted(Encoder(base.tokenizer, base.family).control_ids)),
     )
 
 

@@ -101,7 +101,7 @@ def _named(architecture: Any, task: Conversion) -> Any:
             else:
                 super().set_vocab()
             _add_stops(self.gguf_writer, task)
-            _let_text_hold(self.gguf_writer, task)
+            _set_kinds(self.gguf_writer, task)
 
     return Named
 
@@ -117,13 +117,16 @@ def _add_stops(writer: Any, task: Conversion) -> None:
         writer.add_uint32(key, token)
 
 
-def _let_text_hold(writer: Any, task: Conversion) -> None:
-    """Tokens that are words: llama.cpp finds them in text, and shows them in answers, as training did."""
-    ids = token_ids(task.source)
+def _set_kinds(writer: Any, task: Conversion) -> None:
+    """Tokens that are words: llama.cpp finds them in text, and shows them in answers, as training did; control tokens in neither."""
+    ids, kinds = token_ids(task.source), gguf().TokenType
     types = writer.kv_data[0]["tokenizer.ggml.token_type"].value
     for word in task.words:
         if word in ids:
-            types[ids[word]] = int(gguf().TokenType.USER_DEFINED)
+            types[ids[word]] = int(kinds.USER_DEFINED)
+    for index in task.controls:
+        if types[index] != kinds.UNKNOWN:
+            types[index] = int(kinds.CONTROL)
 
 
 def token_ids(source: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 from finetune.export.gguf import Conversion
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_SPACE = "\u2581"
 
 
 def in_pieces(source: Path) -> bool:
@@ -26,7 +27,8 @@ def write_pieces(module: Any, writer: Any, task: Conversion, *, entries: int) ->
     """Tokens, ranks and kinds of the checkpoint's tokenizer; `entries`: rows of its embedding, some of which may have no token.
 
     A piece ranks as the merge that makes it. llama.cpp joins any two neighbours that are a piece together, the tokenizer those of its
-    list, which is the same for one that was made by SentencePiece; the export compares the tokens of texts.
+    list, which is the same for one that was made by SentencePiece; the export compares the tokens of texts. An added token that is text is
+    written out as it stands, so runs of SentencePiece's sign for a space (CodeGemma) have to be ordinary pieces.
     """
     description = json.loads((task.source / "tokenizer.json").read_text(encoding="utf-8"))
     model, kinds = description["model"], module.TokenType
@@ -38,7 +40,8 @@ def write_pieces(module: Any, writer: Any, task: Conversion, *, entries: int) ->
     for token in description["added_tokens"]:
         names[token["id"]] = token["content"]
         if types[token["id"]] != kinds.UNKNOWN:
-            types[token["id"]] = int(kinds.CONTROL if token["special"] or token["content"] in task.controls else kinds.USER_DEFINED)
+            text = kinds.NORMAL if _SPACE in token["content"] else kinds.USER_DEFINED
+            types[token["id"]] = int(kinds.CONTROL if token["special"] else text)
     ranks = _ranks(model["merges"])
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")

@@ -44,8 +44,8 @@ def _until_stop(ids: Sequence[int], encoder: Encoder) -> list[int]:
 
 
 def _check_tokens(engine: Llama, encoder: Encoder, rows: Sequence[Row]) -> None:
-    """Raises ExportError unless llama.cpp cuts the rows' text into the tokens of training, sentinels in it staying text, and begins a text
-    as training did."""
+    """Raises ExportError unless llama.cpp cuts the rows' text into the tokens of training, sentinels in it staying text, writes that text
+    for them, and begins a text as training did."""
     opening = encoder.family.opening
     opens = [] if opening is None else [encoder.token(opening)]
     if (begins := engine.tokens("a", special=True)) != opens + encoder.text("a"):
@@ -57,9 +57,18 @@ def _check_tokens(engine: Llama, encoder: Encoder, rows: Sequence[Row]) -> None:
         found = engine.tokens(text)
         wanted = encoder.text(text)
         if found != wanted:
-            at = next((i for i, (one, other) in enumerate(zip(found, wanted, strict=False)) if one != other), min(len(found), len(wanted)))
+            at = _parting(found, wanted)
             near = encoder.decode(wanted[max(0, at - 5) : at + 5])
             raise ExportError(f"llama.cpp cuts text otherwise than training did, near {near!r}; write export=merged and report it")
+        if (written := engine.text(wanted)) != (meant := encoder.decode(wanted)):
+            at = _parting(written, meant)
+            both = f"{written[max(0, at - 20) : at + 20]!r} for {meant[max(0, at - 20) : at + 20]!r}"
+            raise ExportError(f"llama.cpp writes the tokens of training otherwise, {both}; write export=merged and report it")
+
+
+def _parting(one: Sequence[object], other: Sequence[object]) -> int:
+    """The first place where the two differ."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _figures(engine: Llama, rows: Sequence[Row], spool: np.ndarray, *, say: int) -> After:
