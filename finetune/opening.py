@@ -63,13 +63,15 @@ def without_first_space(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _steps(part: Any, name: str, *, drop: str | None = None) -> Any:
-    """A part of tokenizer.json that adds no space, None where nothing is left of it."""
+    """A part of tokenizer.json that adds no space: the very part where it adds none, None where nothing is left of it."""
     if part is None or part["type"] == drop:
         return None
     if part["type"] == "Sequence":
         inner = [step for step in (_steps(each, name, drop=drop) for each in part[name]) if step is not None]
+        if inner == part[name]:
+            return part
         return part | {name: inner} if inner else None
-    if part["type"] == "Metaspace":
+    if part["type"] == "Metaspace" and part.get("prepend_scheme") != "never":
         return {key: value for key, value in part.items() if key != "add_prefix_space"} | {"prepend_scheme": "never"}
     if part["type"] == "ByteLevel" and part.get("add_prefix_space", True):
         return part | {"add_prefix_space": False}

@@ -18,7 +18,7 @@ from finetune.base import BaseFolder, read_base
 from finetune.data.exports.told import segments_of
 from finetune.data.render import Encoder, encode_prompt, encode_sample, prompt_of
 from finetune.errors import ExportError, ModelError
-from finetune.opening import around, beginning, opening
+from finetune.opening import around, beginning, opening, without_first_space
 from finetune.recipe import ModelSection
 from finetune.records import IGNORED, FimSample, InstructSample, Origin, Sample
 from finetune.tokenizer_files import check_tokenizer, write_tokenizer
@@ -67,6 +67,38 @@ def edit(path: Path, values: dict[str, Any]) -> None:
 )
 def test_what_a_tokenizer_begins_a_text_with(description: dict[str, Any], config: dict[str, Any], expected: str | None) -> None:
     assert opening(description, config) == expected
+
+
+METASPACE = {"type": "Metaspace", "replacement": "\u2581"}
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": {"type": "Sequence", "normalizers": []}},
+        {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Sequence", "normalizers": []}]}},
+        {"pre_tokenizer": METASPACE | {"prepend_scheme": "never", "add_prefix_space": False, "split": False}},
+        {"pre_tokenizer": METASPACE | {"prepend_scheme": "never"}, "decoder": METASPACE | {"prepend_scheme": "never"}},
+        {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}, "decoder": STRIP},
+    ],
+)
+def test_a_tokenizer_that_adds_no_space_stays_as_it_is(parts: dict[str, Any]) -> None:
+    assert without_first_space(parts) == parts
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}]}, "pre_tokenizer": None},
+        {"normalizer": None, "pre_tokenizer": METASPACE | {"prepend_scheme": "first"}},
+        {"normalizer": None, "pre_tokenizer": METASPACE},
+    ],
+)
+def test_the_space_is_left_out_before_a_text_and_behind_it(parts: dict[str, Any]) -> None:
+    spaceless = without_first_space(parts | {"decoder": {"type": "Sequence", "decoders": [STRIP]}})
+    never = parts["pre_tokenizer"] and METASPACE | {"prepend_scheme": "never"}
+    assert spaceless == {"normalizer": None, "pre_tokenizer": never, "decoder": None}
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=["psm", "plain", "instruction"])
