@@ -5,6 +5,7 @@
 Random weights: time and memory are those of the real model, the loss says nothing. The samples are those of `finetune build`. Each side
 is a process of its own:
     bf16, nf4       packed rows of 4,096, two a step, checkpointing, the engine of `finetune train`
+    bf16 without checkpointing
     unpacked        bf16, a sample a row, rows of up to 4,096, eight a step
     trl             SFTTrainer as `trl sft --use_peft` makes it: float32 weights under bf16, eight samples of up to 1,024 tokens, padded
     trl bf16        the same with bf16 weights

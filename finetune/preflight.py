@@ -144,7 +144,7 @@ def _isolation(model: PeftModel, samples: Samples, *, autocast: torch.dtype | No
     from finetune.kernels import joined
     from finetune.kernels.attention import attention_within_samples
 
-    if not on_cpu() and not joined.on_gpus():
+    if not on_cpu() and (autocast is None or not joined.on_gpus()):
         return found
     with attention_within_samples(model):
         return larger(found, isolation(model, samples, autocast=autocast))

@@ -41,6 +41,8 @@ def adapted(path: Path, method: Method, **options: object) -> Any:
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)  # as attached, B is zero and A has no gradient
+            elif name.endswith("bias"):
+                weight.normal_(std=0.05)  # as made, they are zero, and one that is left out would not be missed
     return model.train()
 
 
@@ -60,7 +62,7 @@ def passed(model: Any, inputs: dict[str, Any], dtype: torch.dtype | None = None)
 
 
 def with_kernels(model: Any, inputs: dict[str, Any], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    with kernels(model, cpu=True, checkpointing=False):
+    with kernels(model, cpu=True, half=False, checkpointing=False):
         return passed(model, inputs, dtype)
 
 
@@ -88,7 +90,7 @@ def test_a_weight_in_4_bits_is_the_same_whether_kept_or_dequantised_again(tiny_b
     again = with_kernels(model, inputs, torch.bfloat16)
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     torch.manual_seed(3)
-    with kernels(model, cpu=True, checkpointing=True):
+    with kernels(model, cpu=True, half=False, checkpointing=True):
         kept = passed(model, inputs, torch.bfloat16)
     torch.testing.assert_close(kept, again, atol=0, rtol=0)
 
@@ -106,7 +108,7 @@ def test_an_update_is_not_rounded_to_half_precision_where_the_libraries_keep_it_
     model = adapted(tiny_base, Lora(dropout=0), dtype="float16")
     layer, x = model.base_model.model.model.layers[0].mlp.c_fc, torch.randn(2, 8, 64, dtype=torch.float16)
     expected = layer(x)
-    with kernels(model, cpu=True, checkpointing=False):
+    with kernels(model, cpu=True, half=False, checkpointing=False):
         assert torch.equal(layer(x), expected)
 
 
@@ -123,7 +125,7 @@ def test_dropout_takes_its_share_and_the_rest_makes_up_for_it(tiny_base: Path) -
     assert kept.unique().tolist() == [0.0, 1.0]
     expected = layer.base_layer(x) + layer.scaling["default"] * (x * kept / 0.75) @ a_RI.t() @ b_OR.t()
     torch.manual_seed(5)
-    with kernels(model, cpu=True, checkpointing=False):
+    with kernels(model, cpu=True, half=False, checkpointing=False):
         found = layer(x)
     towards = torch.randn_like(expected)
     inputs = [x, a_RI, b_OR]
@@ -169,7 +171,7 @@ def test_in_evaluation_nothing_is_dropped(tiny_base: Path) -> None:
 
 def test_no_logits_are_built_while_it_trains_and_all_are_afterwards(tiny_base: Path) -> None:
     model, inputs = adapted(tiny_base, Lora()), batch(1.0)
-    with kernels(model, cpu=True, checkpointing=False):
+    with kernels(model, cpu=True, half=False, checkpointing=False):
         assert model(**inputs).logits.shape == (ROWS, 0, VOCABULARY)
     assert model(input_ids=inputs["input_ids"]).logits.shape == (ROWS, TOKENS, VOCABULARY)
     assert not any("forward" in vars(module) for module in model.modules())
@@ -190,7 +192,7 @@ def test_layers_are_as_they_were_even_after_an_error(tiny_base: Path) -> None:
     model = adapted(tiny_base, Lora())
     causal = model.get_base_model()
     before = causal.loss_function
-    with pytest.raises(ZeroDivisionError), kernels(model, cpu=True, checkpointing=False):
+    with pytest.raises(ZeroDivisionError), kernels(model, cpu=True, half=False, checkpointing=False):
         assert isinstance(causal.lm_head, nn.Linear)
         raise ZeroDivisionError
     assert causal.loss_function == before

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS: dict[str, int] = {
-    **dict.fromkeys(["errors", "records", "registry", "files", "hashing", "lock"], 0),
+    **dict.fromkeys(["errors", "records", "registry", "files", "hashing", "lock", "compiled"], 0),
     **dict.fromkeys(["data", "families", "opening", "progress", "methods", "metrics", "tasks", "exporters", "statistics", "quiet"], 1),
     **dict.fromkeys(["recipe"], 2),
     **dict.fromkeys(

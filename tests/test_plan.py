@@ -82,6 +82,14 @@ def test_the_largest_terms_of_3b_are_near_the_arithmetic(plan_of_3b: Plan) -> No
     assert plan_of_3b.size == sum(part.values())
 
 
+def test_what_a_dropout_keeps_on_a_cpu_is_no_mask(tiny_base: Path, tmp_path: Path) -> None:
+    """It grows by a root beside T, so that what grows with T x T comes out below nothing."""
+    found = plan(recipe_for(tiny_base, tmp_path, "adapter.dropout=0.05", "data.row_length=256", "train.gradient_checkpointing=false"))
+    part = sizes(found)
+    assert "attention mask" not in part and all(size >= 0 for size in part.values())
+    assert found.size == sum(part.values())
+
+
 def test_a_card_that_is_named_is_the_one_that_is_planned_for(plan_of_3b: Plan) -> None:
     (fit,) = plan_of_3b.fits
     (proposal,) = plan_of_3b.proposals

@@ -27,15 +27,15 @@ __all__ = ["Rehearsed", "kernels"]
 
 
 @contextmanager
-def kernels(model: nn.Module, *, cpu: bool, checkpointing: bool, rehearsed: Rehearsed | None = None) -> Iterator[None]:
+def kernels(model: nn.Module, *, cpu: bool, half: bool, checkpointing: bool, rehearsed: Rehearsed | None = None) -> Iterator[None]:
     """Within the block, forward and backward passes of a model with its adapter use the kernels; passes must be given labels and no mask.
 
-    `checkpointing`: blocks are computed again in the backward pass. `rehearsed`: every token counts as learnt
-    and every row as one sample.
+    `half`: the pass multiplies in 16 bits. `checkpointing`: blocks are computed again in the backward pass. `rehearsed`: every token
+    counts as learnt and every row as one sample.
     """
     with ExitStack() as stack:
         stack.enter_context(learnt_loss(model, all_learnt=rehearsed is not None))
-        if cpu or joined.on_gpus():
+        if cpu or (half and joined.on_gpus()):
             stack.enter_context(attention_within_samples(model, rehearsed=rehearsed))
         if cpu:
             stack.enter_context(low_rank_kernels(model, checkpointing=checkpointing))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune.kernels.passes import compiled, exponential
+from finetune.kernels.passes import exponential, one_pass
 
 _LINEAR, _CUBIC = np.float32(1.5957691216057308), np.float32(0.07135481627260025)
 _ONE, _THREE = np.float32(1), np.float32(3)
@@ -78,14 +78,14 @@ def _(gradient: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-@compiled
+@one_pass
 def _gelu(x: Any, y: Any) -> None:
     for index in range(x.size):
         value = x[index]
         y[index] = value / (_ONE + exponential(-value * (_LINEAR + _CUBIC * value * value)))
 
 
-@compiled
+@one_pass
 def _gelu_backward(gradient: Any, x: Any, of_x: Any) -> None:
     for index in range(x.size):
         value = x[index]

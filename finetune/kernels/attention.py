@@ -126,7 +126,8 @@ def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Te
     window, lengths = options.get("sliding_window"), samples.lengths
     if not options.get("dropout") and _in_one_call(samples, query_BHTD, window):
         rows, heads, tokens = query_BHTD.shape[:3]
-        query, key, value = (each.transpose(1, 2).flatten(0, 1) for each in (query_BHTD, key_BHTD, value_BHTD))
+        dtype = _format(query_BHTD)
+        query, key, value = (each.transpose(1, 2).flatten(0, 1).to(dtype) for each in (query_BHTD, key_BHTD, value_BHTD))
         out_NHD = joined.attend(query, key, value, samples.bounds(query_BHTD), window=window, scale=options.get("scaling"))
         return out_NHD.view(rows, tokens, heads, -1), None
     attend = partial(_attend, samples=samples, window=window, dropout_p=options.get("dropout", 0.0), scale=options.get("scaling"))
@@ -141,10 +142,16 @@ def _attention(module: Any, query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Te
 
 def _in_one_call(samples: _Samples, query_BHTD: Tensor, window: int | None) -> bool:
     """Whether the kernel for samples of several lengths is the one to take: rows of one sample within the window have a faster one."""
-    if not samples.joined or not joined.takes(query_BHTD) or not (query_BHTD.is_cuda or samples.rehearsed):
+    if not samples.joined or not joined.takes(query_BHTD.shape[-1], _format(query_BHTD)) or not (query_BHTD.is_cuda or samples.rehearsed):
         return False
     several = samples.lengths is not None or samples.rehearsed is not None
     return several or (window is not None and window < query_BHTD.shape[2])
+
+
+def _format(states: Tensor) -> torch.dtype:
+    """What attention computes in: that of autocast, where it is on."""
+    device = states.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
 
 
 def _by_sample(states_BHTD: Tensor, lengths: list[int]) -> list[Tensor]:

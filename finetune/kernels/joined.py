@@ -36,10 +36,9 @@ def on_gpus() -> bool:
     return _options() is not None and (not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0))
 
 
-def takes(query_BHTD: Tensor) -> bool:
-    """Whether the kernel takes such heads in such a format."""
-    width = query_BHTD.shape[-1]
-    return query_BHTD.dtype in _HALF and width <= _WIDEST and width % 8 == 0
+def takes(width: int, dtype: torch.dtype) -> bool:
+    """Whether the kernel takes heads of so many numbers in such a format."""
+    return dtype in _HALF and width <= _WIDEST and width % 8 == 0
 
 
 def attend(query_NHD: Tensor, key_NHD: Tensor, value_NHD: Tensor, within: Bounds, *, window: int | None, scale: float | None) -> Tensor:

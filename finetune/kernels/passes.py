@@ -6,21 +6,21 @@ Each is an operator of torch's, so that a rehearsal can count it on tensors with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-F = TypeVar("F", bound=Callable[..., object])
+from finetune.compiled import F, compiled
 
 
-def compiled(function: F) -> F:
-    """The function, compiled when it is first called. Division is IEEE's, and a product may be added to without being rounded before."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function))
+def one_pass(function: F) -> F:
+    """The function, compiled. Division is IEEE's, and a product may be added to without being rounded before."""
+    return compiled(function, error_model="numpy", fastmath={"contract"})
 
 
 _LEAST, _MOST, _HALF, _ONE = (np.float32(each) for each in (-87, 88, 0.5, 1))  # e to these is a normal number
@@ -107,7 +107,7 @@ def _bits(x: Tensor) -> Any:
     return x.detach().view(-1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]).numpy()
 
 
-@compiled
+@one_pass
 def _swap_for_zero(x: Any, places: Any, kept: Any) -> None:
     for number in range(places.size):
         place = places[number]
@@ -117,7 +117,7 @@ def _swap_for_zero(x: Any, places: Any, kept: Any) -> None:
         x[place] = 0
 
 
-@compiled
+@one_pass
 def _fill(x: Any, places: Any, kept: Any) -> None:
     for number in range(places.size):
         place = places[number]
@@ -126,7 +126,7 @@ def _fill(x: Any, places: Any, kept: Any) -> None:
         x[place] = kept[number]
 
 
-@compiled
+@one_pass
 def _zero(x: Any, places: Any) -> None:
     for place in places:
         if place >= x.size:
@@ -134,7 +134,7 @@ def _zero(x: Any, places: Any) -> None:
         x[place] = 0
 
 
-@compiled
+@one_pass
 def _sum_up(gaps: Any, per_unit: float, count: int, found: Any) -> None:
     at = np.int64(-1)
     for number in range(gaps.size):

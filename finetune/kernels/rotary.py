@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune.kernels.passes import compiled
+from finetune.kernels.passes import one_pass
 
 _HOMES = {f"transformers.models.{name}.modeling_{name}" for name in ("starcoder2", "qwen2")}  # whose function is this one
 _Both: TypeAlias = tuple[Tensor, Tensor]
@@ -75,7 +75,7 @@ def _(x_BTHD: Tensor, cos_BTD: Tensor, sin_BTD: Tensor, back: bool) -> Tensor:
     return torch.empty_like(x_BTHD)
 
 
-@compiled
+@one_pass
 def _turn(x_NHD: Any, cos_ND: Any, sin_ND: Any, out_NHD: Any, sign: Any) -> None:
     half = x_NHD.shape[2] // 2
     for token in range(x_NHD.shape[0]):

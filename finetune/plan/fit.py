@@ -147,7 +147,8 @@ def settings(recipe: Recipe) -> Iterator[Setting]:
         train = recipe.train.model_copy(update={"optimizer": "paged_adamw_8bit"})
         least = recipe.model_copy(update={"adapter": adapter, "model": small, "train": train})
         yield Setting(
-            _checkpointing(least, adapter.checkpoints), "4-bit weights, about 1.6 times as slow, where unquantised ones do not fit"
+            _checkpointing(least, adapter.checkpoints),
+            "4-bit weights, a half to two and a half times slower, where unquantised ones do not fit",
         )
 
 

@@ -87,7 +87,8 @@ class Rehearsal:
         if spread():
             return nullcontext()
         rehearsed = Rehearsed(beyond_window, gpu=self.device.gpu)
-        return kernels(self.model, cpu=not self.device.gpu, checkpointing=self.section.gradient_checkpointing, rehearsed=rehearsed)
+        cpu, half = not self.device.gpu, self.formats.products is not None
+        return kernels(self.model, cpu=cpu, half=half, checkpointing=self.section.gradient_checkpointing, rehearsed=rehearsed)
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The model's own loss, computed as accelerate computes it: under autocast, the outputs then in float32."""

@@ -29,8 +29,9 @@ NAMES = {
 
 def terms(moment: Moment, device: Device, recipe: Recipe, covered: Coverage) -> tuple[Term, ...]:
     """The parts of the highest moment, and what is assumed beside them."""
-    found = [Term(name, moment.parts[part], how) for part, (name, how) in _parts(recipe, device, covered).items()]
-    if moment.squared:
+    sizes = moment.parts | ({} if moment.squared > 0 else {Part.ACTIVATIONS: moment.parts[Part.ACTIVATIONS] + moment.squared})
+    found = [Term(name, sizes[part], how) for part, (name, how) in _parts(recipe, device, covered).items()]
+    if moment.squared > 0:  # below, what a dropout on a CPU keeps, which grows like T and its root
         found.append(Term("attention mask", moment.squared, "T x T for each row: what keeps samples apart, and what grows like it"))
     if device.gpu:
         found.append(Term("allocator", spare(moment), f"assumed: {SPARE:.0%} of what comes and goes is lost to holes"))

@@ -88,7 +88,7 @@ class RowTrainer(Trainer):
         """Our own parts of a pass; not where a launcher holds weights in pieces."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             return nullcontext()
-        return kernels(self.adapted, cpu=on_cpu(), checkpointing=self.section.gradient_checkpointing)
+        return kernels(self.adapted, cpu=on_cpu(), half=self.args.bf16 or self.args.fp16, checkpointing=self.section.gradient_checkpointing)
 
     def _parts_of_step(self, learnt: int, learnt_in_step: Tensor | int | None) -> float:
         """What a pass's share of the step's loss is multiplied by to be the mean of its own learnt tokens."""

@@ -53,7 +53,7 @@ def batch(*, packed: bool = True) -> dict[str, Tensor]:
 def passed(model: Any, inputs: dict[str, Tensor], dtype: torch.dtype | None, *, ours: bool) -> dict[str, Tensor]:
     """The loss and every gradient."""
     model.zero_grad()
-    with kernels(model, cpu=False, checkpointing=False) if ours else nullcontext():
+    with kernels(model, cpu=False, half=dtype is not None, checkpointing=False) if ours else nullcontext():
         with nullcontext() if dtype is None else torch.autocast("cuda", dtype):
             loss = model(**inputs).loss
         loss.backward()

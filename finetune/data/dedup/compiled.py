@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from finetune.compiled import compiled
 from finetune.data.dedup.words import BINS, EMPTY, LOOKS, MIX_1, MIX_2, RUN, SALT, SIGN, TRIES, WIDE, Near, P, Q, Sets, kinds, orders
 
 if TYPE_CHECKING:
@@ -18,17 +18,11 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
 
-F = TypeVar("F", bound=Callable[..., object])
 _KINDS, _ORDERS = kinds(), orders()
 _P, _Q, _SALT, _MIX_1, _MIX_2 = (np.uint64(value) for value in (P, Q, SALT, MIX_1, MIX_2))
 _LAST = np.uint32(EMPTY - 1)
 _EMPTY = np.uint32(EMPTY)
 _FIRST_WIDE, _LAST_WIDE = np.uint8(0xE2), np.uint8(0xF4)
-
-
-def _kernel(function: F) -> F:
-    """The function, compiled when it is first called."""
-    return cast(F, numba.njit(cache=True, nogil=True)(function))
 
 
 def runs(content: bytes) -> Hashes:
@@ -64,7 +58,7 @@ def keepers(buckets: Numbers, sketches: Sketches, least: Numbers, sets: Sets, th
     return near
 
 
-@_kernel
+@compiled
 def _mix(value: np.uint64) -> np.uint64:
     value = value + _SALT
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
@@ -72,7 +66,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@_kernel
+@compiled
 def _runs(text: Bytes, out: Hashes) -> int:
     """Fills `out` and says how many there are."""
     words = _wide_words(text, out) if _is_wide(text) else _words(text, out)
@@ -88,7 +82,7 @@ def _runs(text: Bytes, out: Hashes) -> int:
     return words - RUN + 1
 
 
-@_kernel
+@compiled
 def _is_wide(text: Bytes) -> bool:
     wide = False
     for byte in text:
@@ -96,7 +90,7 @@ def _is_wide(text: Bytes) -> bool:
     return wide
 
 
-@_kernel
+@compiled
 def _words(text: Bytes, out: Hashes) -> int:
     """The words' sums, 0 for an empty one. Without a branch: where a word ends can not be foreseen, and a wrong guess costs 20 cycles."""
     words = 0
@@ -110,7 +104,7 @@ def _words(text: Bytes, out: Hashes) -> int:
     return words + 1
 
 
-@_kernel
+@compiled
 def _wide_words(text: Bytes, out: Hashes) -> int:
     """The same where some characters are words of their own; at 0.4 of the speed."""
     words = 0
@@ -130,7 +124,7 @@ def _wide_words(text: Bytes, out: Hashes) -> int:
     return words + 1
 
 
-@_kernel
+@compiled
 def _sketches(content: Bytes, starts: Numbers, room: Hashes, found: Sketches, filled: Numbers) -> None:
     own = np.empty(BINS, dtype=np.uint32)
     for text in range(len(starts) - 1):
@@ -144,7 +138,7 @@ def _sketches(content: Bytes, starts: Numbers, room: Hashes, found: Sketches, fi
             _densify(own, found[text])
 
 
-@_kernel
+@compiled
 def _densify(own: NDArray[np.uint32], sketch: NDArray[np.uint32]) -> None:
     for place in range(BINS):
         attempt = 0
@@ -153,7 +147,7 @@ def _densify(own: NDArray[np.uint32], sketch: NDArray[np.uint32]) -> None:
             attempt += 1
 
 
-@_kernel
+@compiled
 def _agreement(one: int, other: int, sketches: Sketches) -> int:
     agreement = 0
     for place in range(BINS):
@@ -161,7 +155,7 @@ def _agreement(one: int, other: int, sketches: Sketches) -> int:
     return agreement
 
 
-@_kernel
+@compiled
 def _mark(buckets: Numbers, members: Numbers, sketches: Sketches, least: Numbers, marked: NDArray[np.bool_]) -> None:
     """Marks what has a partner near it in its bucket, the members lying by buckets; two that are marked are not compared again."""
     begin = 0
@@ -176,7 +170,7 @@ def _mark(buckets: Numbers, members: Numbers, sketches: Sketches, least: Numbers
                 marked[one] = marked[other] = True
 
 
-@_kernel
+@compiled
 def _common(one: Hashes, other: Hashes) -> int:
     common = left = right = 0
     while left < len(one) and right < len(other):
@@ -187,7 +181,7 @@ def _common(one: Hashes, other: Hashes) -> int:
     return common
 
 
-@_kernel
+@compiled
 def _candidates(one: int, lists: tuple[Numbers, Numbers, Numbers, Numbers], sketches: Sketches, least: Numbers, found: Numbers) -> int:
     """Fills `found` with (agreement, text) of those that agree with `one`, the last to come first in each band; says how many."""
     buckets, heads, following, seen = lists
@@ -206,7 +200,7 @@ def _candidates(one: int, lists: tuple[Numbers, Numbers, Numbers, Numbers], sket
     return count
 
 
-@_kernel
+@compiled
 def _take_best(found: Numbers, count: int) -> int:
     """The text with the highest agreement, of equals the first by number; its place is taken by the last."""
     best = 0
@@ -219,7 +213,7 @@ def _take_best(found: Numbers, count: int) -> int:
     return text
 
 
-@_kernel
+@compiled
 def _keepers(
     lists: tuple[Numbers, Numbers, Numbers, Numbers],
     sketches: Sketches,
