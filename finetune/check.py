@@ -150,7 +150,9 @@ def _list_faults(data: DataSection) -> Iterator[str]:
     if data.decontaminate:
         from finetune.data.benchmark_files import check_benchmark  # with numpy
 
-        looks += [partial(check_benchmark, each.path, fields=each.fields) for each in data.decontaminate]
+        looks += [
+            partial(check_benchmark, each.path, fields=each.fields, min_characters=each.min_characters) for each in data.decontaminate
+        ]
     for look in looks:
         try:
             look()

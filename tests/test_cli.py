@@ -50,7 +50,7 @@ def test_a_row_longer_than_the_context_is_refused_before_any_work(recipe, capsys
 
 def test_every_list_that_a_build_would_refuse_is_named_at_check(recipe, capsys, tmp_path) -> None:
     """They used to show at the build, one at a time. A run that is built can be gone on with though its lists are gone."""
-    tasks = write(tmp_path / "tasks.jsonl", '{"task_id": "a/1", "prompt": "Write what a rectangle takes up on the paper."}\n' * 3)
+    tasks = write(tmp_path / "tasks.jsonl", '{"task_id": "a/1", "prompt": "Write how much room a rectangle takes up on the paper."}\n' * 3)
     write(tmp_path / "torn.jsonl", '{"task_id":\n')
     benchmarks = f"data.decontaminate=[{{path: {tasks}, fields: [promt]}}, {tmp_path}/torn.jsonl, {tmp_path}/none.jsonl]"
     lists = ["data.languages=[python, Java]", f"data.opt_out=[{tmp_path}/none]", "data.exclude=['!']", benchmarks]
@@ -75,11 +75,32 @@ def test_every_list_that_a_build_would_refuse_is_named_at_check(recipe, capsys, 
 def test_a_check_of_a_benchmark_reads_the_beginning_of_a_long_file(recipe, capsys, tmp_path) -> None:
     from finetune.data.benchmark_files import HEAD
 
-    line = '{"task_id": "a/1", "prompt": "Write what a rectangle takes up on the paper."}\n'
-    long = write(tmp_path / "long.jsonl", line * (HEAD // len(line)) + '{"canonical_solution": "return width * height"}\n')
+    line = '{"task_id": "a/1", "prompt": "Write how much room a rectangle takes up on the paper."}\n'
+    long = write(
+        tmp_path / "long.jsonl",
+        line * (HEAD // len(line)) + '{"canonical_solution": "return shape.width_of_it * shape.height_of_it"}\n',
+    )
     assert main(["check", recipe, f"data.decontaminate=[{{path: {long}, fields: [canonical_solution]}}]"]) == 0
     write(tmp_path / "long.jsonl", "{\n" + line * (HEAD // len(line)))
     assert "long.jsonl:1: " in refused(capsys, "check", recipe, f"data.decontaminate=[{long}]")
+
+
+def test_a_check_names_every_fault_of_the_benchmarks_as_a_build_would(recipe, capsys, tmp_path) -> None:
+    from finetune.data.benchmark_files import HEAD
+
+    line = '{"task_id": "a/1", "prompt": "Write how much room a rectangle takes up on the paper."}\n'
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    write(folder / "a.jsonl", line)
+    write(folder / "b.jsonl", '{"prompt": "x"}\n')
+    write(folder / "c.jsonl", "\n")
+    write(folder / "d.jsonl", line * (HEAD // len(line) + 2))
+    message = refused(capsys, "check", recipe, f"data.decontaminate=[{{path: {folder}, fields: [task_id, promt, answer]}}]")
+    said = [f"{folder}/{name}.jsonl: no item has a field {fields}" for name, fields in (("a", "'promt' or 'answer'"), ("d", "'promt' or"))]
+    said[1:1] = [f"{folder}/b.jsonl: no item has a field 'task_id'", f"{folder}/c.jsonl: holds no item; write the path of a JSONL file"]
+    assert all(part in found for found, part in zip(message.splitlines(), said, strict=True))
+    message = refused(capsys, "check", recipe, f"data.decontaminate=[{{path: {folder}/a.jsonl, min_characters: 99}}]")
+    assert "a.jsonl: no text of 99 characters or more in any field" in message
 
 
 def test_an_override_in_the_recipes_place_is_named(capsys) -> None:

@@ -66,11 +66,22 @@ def read_benchmark(path: str, *, fields: Sequence[str], min_characters: int) -> 
     return Benchmark(needles, {file.name: texts for file, (_, texts) in read.items()})
 
 
-def check_benchmark(path: str, *, fields: Sequence[str]) -> None:
-    """Raises DataError where the beginnings of the files show that they are no benchmark, or have no such fields."""
+def check_benchmark(path: str, *, fields: Sequence[str], min_characters: int) -> None:
+    """Raises DataError with what `read_benchmark` would refuse in each file; a long one is read until it has the fields."""
+    faults = []
     for file in _files(path):
-        whole = file.is_file() and file.stat().st_size <= HEAD
-        _require(fields if whole else (), _rows(file, whole=whole), file)
+        try:
+            _check(file, fields, min_characters)
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        raise DataError("\n".join(faults))
+
+
+def _check(file: Path, fields: Sequence[str], min_characters: int) -> None:
+    long = file.is_file() and file.stat().st_size > HEAD
+    if not long or _missing(fields, _rows(file, whole=False)):
+        _read(file, fields, min_characters)
 
 
 def _files(path: str) -> list[Path]:
@@ -81,10 +92,18 @@ def _files(path: str) -> list[Path]:
     return files
 
 
+def _missing(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [field for field in fields if not any(field in row for row in rows)]
+
+
 def _require(fields: Sequence[str], rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    if missing := [field for field in fields if not any(field in row for row in rows)]:
+    if not rows:
+        raise DataError(f"data.decontaminate: {file}: holds no item; write the path of a JSONL file that does")
+    if missing := _missing(fields, rows):
         known = sorted({key for row in rows for key in row})
-        raise DataError(f"data.decontaminate: {file}: no item has a field {missing[0]!r}; write one of {', '.join(known)}")
+        raise DataError(
+            f"data.decontaminate: {file}: no item has a field {' or '.join(map(repr, missing))}; write one of {', '.join(known)}"
+        )
 
 
 def _read(file: Path, fields: Sequence[str], min_characters: int) -> tuple[list[Needle], Texts]:
