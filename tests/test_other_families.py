@@ -238,24 +238,55 @@ def test_a_tokenizer_whose_first_space_is_left_out_is_another_base(base_of: Call
     assert Encoder(exported.tokenizer, exported.family).text("def") == Encoder(base.tokenizer, base.family).text("def")
 
 
+def gguf_of(base: BaseFolder, shape: Shape, folder: Path) -> Path:
+    """The base as a GGUF file in this folder, by llama.cpp's converter."""
+    from finetune.export.checkpoint import write_small_files
+    from finetune.export.gguf import write_model
+    from finetune.export.gguf.converter import convert
+
+    source = folder / "checkpoint"
+    source.mkdir()
+    write_small_files(source, base, architecture=f"{shape.config.removesuffix('Config')}ForCausalLM", dtype="float32")
+    (source / "model.safetensors").write_bytes((base.path / "model.safetensors").read_bytes())
+    convert(write_model(source, folder, base, kind="f32", name="mine"))
+    return folder / "model.gguf"
+
+
+@pytest.mark.filterwarnings("ignore:fastokens is left aside")
+def test_a_file_that_writes_indents_otherwise_is_refused(
+    base_of: Callable[[Shape], BaseFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens are those of training; a client would get them as signs for spaces."""
+    pytest.importorskip("xllamacpp")
+    import torch
+
+    from finetune.deploy.llama import Files, Llama
+    from finetune.errors import ExportError
+    from finetune.export.gguf import pieces
+    from finetune.export.verify.figures import Row
+    from finetune.export.verify.llama import _check_tokens
+
+    monkeypatch.setattr(pieces, "_SPACE", "no such sign")
+    shape = next(shape for shape in SHAPES if shape.family == "codegemma")
+    base = base_of(shape)
+    encoder, nothing = Encoder(base.tokenizer, base.family), torch.empty(0)
+    rows = [Row(torch.tensor([encoder.text(text)]), nothing, nothing, nothing) for text in ("def f():\n", "  return")]
+    with Llama(Files(gguf_of(base, shape, tmp_path)), context=128) as engine:
+        _check_tokens(engine, encoder, rows[:1])
+        with pytest.raises(ExportError, match="llama.cpp writes the tokens of training otherwise, '▁▁return' for '  return'"):
+            _check_tokens(engine, encoder, rows)
+
+
 @pytest.mark.filterwarnings("ignore:fastokens is left aside")
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.pieces], ids=lambda shape: shape.family)
 def test_llama_cpp_cuts_texts_and_prompts_as_training_did(shape: Shape, base_of: Callable[[Shape], BaseFolder], tmp_path: Path) -> None:
     """Out of tokenizer.json alone: with SentencePiece's own file the converter would put a space before every text."""
     pytest.importorskip("xllamacpp")
     from finetune.deploy.llama import Files, Llama
-    from finetune.export.checkpoint import write_small_files
-    from finetune.export.gguf import write_model
-    from finetune.export.gguf.converter import convert
 
     base = base_of(shape)
-    source = tmp_path / "checkpoint"
-    source.mkdir()
-    write_small_files(source, base, architecture=f"{shape.config.removesuffix('Config')}ForCausalLM", dtype="float32")
-    (source / "model.safetensors").write_bytes((base.path / "model.safetensors").read_bytes())
-    convert(write_model(source, tmp_path, base, kind="f32", name="mine"))
     encoder = Encoder(base.tokenizer, base.family)
-    with Llama(Files(tmp_path / "model.gguf"), context=128) as engine:
+    with Llama(Files(gguf_of(base, shape, tmp_path)), context=128) as engine:
         for text in (*TEXTS, "def def f(def):\n    def_def  def\n\n\n", base.family.sentinels[1], "<table>"):
             assert engine.tokens(text) == encoder.text(text), text
             assert engine.text(encoder.text(text)) == encoder.decode(encoder.text(text)), text
