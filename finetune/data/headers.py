@@ -34,7 +34,7 @@ MARKS = re.compile(r"^[ \t]*(?:#+|//+|/?\*+/?|--+|;+|%+|!+|'+|::|<!--|-->|\"\"\"
 
 
 def licence_of_text(text: str) -> str | None:
-    """What a file states at its head: its SPDX tags, or known notices in the comments before its code; several are joined by AND."""
+    """What a file states at its head: its SPDX tags, or the notices, else the names, in each comment before its code; joined by AND."""
     head = text[:HEAD]
     if tagged := joined(expression_in(tag[1]) for tag in TAG.finditer(head)):
         return tagged
