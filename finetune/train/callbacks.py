@@ -99,6 +99,14 @@ class WriteLog(TrainerCallback):
         )
 
 
+class LogLastStep(TrainerCallback):
+    """A loss in the log for the last step and for each that is measured, at which a training may end, wherever `log_every` falls."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if control.should_evaluate or state.global_step >= state.max_steps:
+            control.should_log = True
+
+
 class DrawCurve(TrainerCallback):
     """The curve so far as a picture beside the log, at most once in `every` seconds."""
 

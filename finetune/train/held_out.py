@@ -5,6 +5,7 @@ so that a training that goes on decides as one that was never stopped.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,9 @@ def refuse_unfit(recipe: Recipe, *, measured: bool, sharded: bool) -> None:
 
 
 def measured(lines: Sequence[LogLine], *, after: int = -1) -> list[tuple[float, int]]:
-    """Held-out loss and step, of the steps after one."""
-    return [(line.valid_loss, line.step) for line in lines if line.valid_loss is not None and line.step > after]
+    """Held-out loss and step, of the steps after one; what is no number is worse than every loss."""
+    found = [(line.valid_loss, line.step) for line in lines if line.valid_loss is not None and line.step > after]
+    return [(math.inf if math.isnan(loss) else loss, step) for loss, step in found]
 
 
 def is_due(step: int, section: TrainSection, *, last: bool) -> bool:

@@ -16,13 +16,13 @@ from finetune.quiet import known_warnings_off
 from finetune.run import Run, is_main_process
 from finetune.train import held_out
 from finetune.train.bar import Bar
-from finetune.train.callbacks import AllocateRanks, DrawCurve, SealCheckpoints, WriteLog
+from finetune.train.callbacks import AllocateRanks, DrawCurve, LogLastStep, SealCheckpoints, WriteLog
 from finetune.train.checkpoints import STAGING, Checkpoint, of_step, restore, start
 from finetune.train.engine import Rows, RowTrainer, gathered, make_trainer
 from finetune.train.log import LOG, PICTURE, Heard, LogLine, TrainLog, read_lines
 from finetune.train.signals import Stop, StopBetweenPasses
 from finetune.train.trackers import reporting
-from finetune.train.watch import LASTING, StopOnRise, Watch
+from finetune.train.watch import LASTING, StopOnLostMeasure, StopOnRise, Watch
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -83,7 +83,9 @@ def _callbacks(trainer: RowTrainer, run: Run, log: TrainLog) -> Iterator[Callabl
     for callback in (
         AllocateRanks(trainer.model, run.recipe),
         *held_out.callbacks(log, section, measured=trainer.eval_dataset is not None),
+        LogLastStep(),
         WriteLog(log),
+        StopOnLostMeasure(trainer.watch, log),
         *([] if section.spike is None else [StopOnRise(trainer.watch, log, times=section.spike)]),
         curve,
         SealCheckpoints(run.checkpoints, log, keep=section.keep_checkpoints, keep_best=held_out.keeps_best(section)),

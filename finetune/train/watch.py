@@ -125,6 +125,23 @@ class StopOnRise(TrainerCallback):
         )
 
 
+class StopOnLostMeasure(TrainerCallback):
+    """Ends a training when held-out rows that had a loss have none any more: after the last step no other loss would tell."""
+
+    def __init__(self, watch: Watch, log: TrainLog) -> None:
+        self.watch = watch
+        self.log = log
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        found = [(line.step, line.valid_loss) for line in self.log.lines if line.valid_loss is not None]
+        step, loss = found[-1] if found else (0, 0.0)
+        before = [each for _, each in found if math.isfinite(each)]
+        if step != state.global_step or math.isfinite(loss) or not before:
+            return
+        what = f"step {step}: the loss on held-out rows is {loss}, where it was {before[-1]:.4g} before"
+        raise self.watch.fault(self.watch.of_steps([step]), what, _CURE)
+
+
 def rise(lines: Sequence[LogLine], *, times: float, lasting: int) -> Rise | None:
     """Whether the last losses all lie beyond so many `times` the median of those before them; all lines have a loss."""
     losses = [line.loss for line in lines if line.loss is not None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from test_resume import with_the_adapter_blocked
 from training_runs import Prepare, encoder_of, held_out, logged, mean_of_valid, outcome, write_side
@@ -51,6 +53,9 @@ def lines(*losses: float, every: int = 1) -> list[LogLine]:
         ((3.0, 2.0, 2.5, 2.0), True, 1),
         ((3.0, 2.0, 2.5, 1.9, 2.0), False, 3),
         ((1.0, 2.0, 3.0), True, 1),
+        ((3.0, math.nan, 2.0), False, 2),
+        ((math.nan, 2.0, 1.0), False, 2),
+        ((3.0, 2.0, math.nan, math.inf), True, 1),
         ((1.0,), False, None),
         ((), False, None),
     ],

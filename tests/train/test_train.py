@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import Kept, Prepare, logged
+from training_runs import Kept, Prepare, logged, write_side
 
 from finetune.errors import TrainError
 from finetune.recipe import Recipe
@@ -82,6 +82,20 @@ def test_every_logged_step_has_its_numbers(prepare: Prepare) -> None:
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
     assert all(line["tokens_per_s"] > 0 and line["memory_bytes"] > 0 and line["learning_rate"] >= 0 for line in steps)
     assert [line["step"] for line in lines if line["valid_loss"] is not None] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("held_out_rows", [0, 10])
+@pytest.mark.parametrize(("log_every", "lines"), [(2, [2, 3]), (50, [3])])
+def test_the_last_step_has_a_line_wherever_log_every_falls(prepare: Prepare, held_out_rows: int, log_every: int, lines: list[int]) -> None:
+    """A training with fewer steps than a line stands for had none, and ended in an error behind its last step."""
+    every, recipe = (prepare("train.max_steps=3", f"train.log_every={each}", name=f"of-{each}") for each in (1, log_every))
+    write_side(open_run(recipe).data / "valid", recipe, range(40, 40 + held_out_rows))
+    train(every)
+    result = train(recipe)
+    assert (result.steps, result.tokens) == (3, 3 * 4 * 128)
+    of_each, found = logged(open_run(every).adapter), logged(open_run(recipe).adapter)
+    assert [*found] == lines
+    assert found[lines[0]] == pytest.approx(sum(of_each[step] for step in range(1, lines[0] + 1)) / lines[0], abs=1e-6)
 
 
 def test_a_training_that_was_done_is_found_not_repeated(prepare: Prepare) -> None:

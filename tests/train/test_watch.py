@@ -80,6 +80,26 @@ def test_a_gradient_that_is_no_number_is_stopped_before_it_spoils_the_weights(pr
     assert len(told["passes"]) == 2 and all(float(each["loss"]) < 10 for each in told["passes"])
 
 
+def test_a_last_update_that_breaks_the_model_is_no_result(prepare: Prepare) -> None:
+    """Its loss is finite, and there is no next one: only the held-out rows tell."""
+    recipe = prepare("train.learning_rate=1e30", "train.max_steps=1")
+    said = r"step 1: the loss on held-out rows is (nan|inf), where it was \d\.\d+ before\. The rows of .*/data/train it came with: row \d+ "
+    with pytest.raises(TrainError, match=said):
+        train(recipe)
+    run = open_run(recipe)
+    assert not run.done("train") and not run.adapter.exists() and not [*run.checkpoints.glob("checkpoint-*")]
+
+
+def test_held_out_rows_that_the_base_itself_gives_no_number_for_blame_no_step(prepare: Prepare, poisoned_base: Path) -> None:
+    recipe = prepare("train.max_steps=1", base=poisoned_base)
+    run, encoder = put_rows(recipe, poisoned=99), encoder_of(recipe)
+    bad = FimSample(Origin("project", "0" * 40, "z.py"), "def Z():\n    ", "return 1", "\n", form="psm")
+    rows = pack([encode_sample(bad, encoder, learn="all")], row_length=128, pad_id=encoder.pad_id)
+    write_rows(rows, run.data / "valid", vocabulary_size=encoder.vocabulary_size)
+    result = train(recipe)
+    assert result.steps == 1 and str(result.valid_loss) == str(result.valid_loss_before) == "nan"
+
+
 DIVERGING = (
     "adapter=full",
     "train.max_steps=12",
