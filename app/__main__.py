@@ -7,7 +7,8 @@ import ipaddress
 import json
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,11 @@ def serve(options: argparse.Namespace) -> None:
     _require_login(options.host, auth)
     moved = [f"model.path={json.dumps(options.base)}"] if options.base else []
     runs = [load_run(Path(folder), moved) for folder in options.runs]
-    for run in runs:
-        run.require("train", error=EvaluateError)
+    with _said_of_base():
+        if options.base:
+            read_base(runs[0].recipe.model)  # before the runs are found to be trained on another
+        for run in runs:
+            run.require("train", error=EvaluateError)
     free_port(options.host, options.port)  # refused before anything is loaded
     base = _base(runs[0])
     # Only now: gradio and torch take seconds, a mistyped folder should not.
@@ -75,6 +79,16 @@ def serve(options: argparse.Namespace) -> None:
         page.block_thread()
     finally:
         page.close(verbose=False)
+
+
+@contextmanager
+def _said_of_base() -> Iterator[None]:
+    """Mistakes in the place of the base, with the option that can be typed here instead of the recipe's key."""
+    try:
+        yield
+    except FinetuneError as error:
+        said = str(error).replace("model.path=FOLDER", "--base FOLDER").replace("model.path=", "--base ")
+        raise type(error)(said.replace("model.path of", "--base FOLDER of")) from error
 
 
 def _base(run: Run) -> BaseFolder:

@@ -103,7 +103,11 @@ def test_a_moved_base_is_asked_for_and_told(tiny_base: Path, tmp_path: Path, cap
     assert f"{run.folder}: found no base at {old}; add --base FOLDER" in message
     assert "no port has this number" in refusal(capsys, str(run.folder), "--base", str(new), "--port", "70000")
     (new / "config.json").write_text((new / "config.json").read_text().replace("100000.0", "10000.0"))
-    assert f"made with other files than lie in model.path={new}" in refusal(capsys, str(run.folder), "--base", str(new))
+    message = refusal(capsys, str(run.folder), "--base", str(new))
+    assert f"made with other files than lie in --base {new}; write --base FOLDER of that very base" in message
+    for wrong, found in ((old, f"--base {old}: neither a folder nor"), (tmp_path, f"{tmp_path}: no config.json")):
+        message = refusal(capsys, str(run.folder), "--base", str(wrong))
+        assert found in message and "write --base FOLDER" in message and "model.path" not in message and "finetune train" not in message
 
 
 def test_weights_that_can_not_be_loaded_end_the_page(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
