@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from finetune.data.spdx import categories, is_permissive
 
-_LICENCE = r"\s+Licen[sc]e"
+_LICENCE = r"(?:\s+|-)Licen[sc]e(?!d)"
 _PUBLIC = rf"General\s+Public{_LICENCE}"
 # What a name begins in SPDX, how it is written, and the version that is meant where none is said; GNU's own texts say: any.
 _NAMES = (
@@ -34,7 +34,9 @@ _NAME = re.compile(
 )
 _IDENTIFIER = re.compile(r"[a-z][\w.]*(?:-[\w.]*\w)+", re.IGNORECASE)
 _OTHER = re.compile(r"(?:(?!under\b|by\b)[a-z][\w.+-]*\s+){0,3}?[a-z][\w.+-]*(?=\s*(?:/|\s(?:and/)?or\b|\sand\b))", re.IGNORECASE)
-_TERMS = r"(?:(?:the|a|an|either|both|same|terms|and|conditions|of)\s+){0,9}(?:version\s+(?P<before>[1-4](?:\.\d)?)\s+of\s+(?:the\s+)?)?"
+_TERMS = (
+    r"(?:(?:the|a|an|either|both|dual|same|terms|and|conditions|of)\s+){0,9}(?:version\s+(?P<before>[1-4](?:\.\d)?)\s+of\s+(?:the\s+)?)?"
+)
 _GRANT = re.compile(
     rf"\b(?:(?P<under>under)|(?:governed|covered)\s+by|subject\s+to|(?P<directly>licen[sc]ed|licen[sc]e\s+is)|(?P<field>licen[sc]e\s*[:=]))"
     rf"\s+(?P<terms>{_TERMS})",
@@ -43,7 +45,7 @@ _GRANT = re.compile(
 _NEXT = re.compile(rf"\s*(?P<joins>,|/|\bor\b|\band/or\b|\band\b)\s*{_TERMS}", re.IGNORECASE)
 # A name that is somebody's as well is a licence's where the word stands beside it, a version, or nothing more.
 _SHORT = ("Apache", "MIT", "ISC")
-_ENDS = re.compile(r"[\s\"'*]*(?:[.,;:()|<>]|\n|\Z|-+\s)|\s+(?:licen[sc]e|by|as|see|copyright|https?)", re.IGNORECASE)
+_ENDS = re.compile(r"[\s\"'*]*(?:[.,;:()|<>©]|\n|\Z|-+\s)|\s+(?:licen[sc]e|by|as|see|copyright|https?)", re.IGNORECASE)
 _GIVES = re.compile(
     r"\b(?:released?|re-?licen[sc]ed|(?:re-?)?distributed?|licen[sc]ed?|available|provided|published|offered|permitted)\b[^.;]*\Z",
     re.IGNORECASE,

@@ -53,6 +53,9 @@ NAMED = {
     "licensed under the BSD or the GPL v2": "GPL-2.0-only",
     "licensed under the Ruby license or the GPL v2": "GPL-2.0-only",
     "This file is part of foo, which is licensed under the GPL version 2.": "GPL-2.0-only",
+    "@license: MIT-license": "MIT",
+    "Licensed MIT © Zeno Rocha": "MIT",
+    "License: Dual MIT/GPL": "MIT OR GPL-1.0-or-later",
     "Released under MIT; see the licence file": "MIT",
     "Released under Apache 2, see LICENSE": "Apache-2.0",
     "Made available under the terms of ISC; see the licence file": "ISC",
@@ -81,6 +84,7 @@ NOT_NAMED = [
     "licensed under a GPL-compatible license",
     "licensed under an MIT style license",
     "licensed under Foo and MIT",
+    "available under MIT-licensed names; see the license",
 ]
 
 
