@@ -30,7 +30,7 @@ from finetune.methods import CONFIG
 if TYPE_CHECKING:
     from finetune.deploy.llama import Llama
 
-MODEL, ADAPTER, REPORT = "model.gguf", "adapter.gguf", "merge_report.json"
+MODEL, ADAPTER, REPORT, GENERATION = "model.gguf", "adapter.gguf", "merge_report.json", "generation_config.json"
 PORT, VLLM_PORT = 8012, 8000  # 8012 is what llama.vim and llama.vscode ask by default
 
 # What Continue would put before the prompt, as comments; training never showed it.
@@ -229,6 +229,11 @@ def vllm_arguments(name: str, *, folder: str, base: str | None, context: int, ra
     return [*words, "--enable-lora", "--max-lora-rank", str(most), "--lora-modules", module]
 
 
+def told_the_ends(adapter: Path) -> list[str]:
+    """What points vLLM to the stop tokens of the family; of the base's own generation_config.json it learns of the end of a text alone."""
+    return ["--generation-config", str(adapter)] if (adapter / GENERATION).is_file() else []
+
+
 def vllm_dtype(model: Path, measured: str | None = None) -> str | None:
     """The number format to tell vLLM: the one an adapter was `measured` in, else float32 where the weights in `model` are, else none."""
     if measured is not None:
@@ -263,6 +268,7 @@ def write_settings(folder: Path, *, form: Form, base: BaseFolder, name: str, inf
         rank = int(json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)) if where else 0
         dtype = vllm_dtype(base.path, computed_in) if where else vllm_dtype(folder)
         words = vllm_arguments(name, folder=".", base=where, context=context, rank=rank, dtype=dtype)
+        words += ["--generation-config", "."] if where else []
         words += ["--host", "127.0.0.1", "--port", str(VLLM_PORT)]
         _write(folder / "editors" / "vllm.sh", "#!/bin/sh\n# from the folder of this export\n" + shlex.join(words) + "\n")
     url = f"http://127.0.0.1:{PORT if gguf else VLLM_PORT}"

@@ -21,11 +21,16 @@ _LEFTOVERS = ("lora_", "base_layer", "modules_to_save", "absmax", "quant_map", "
 
 def write_small_files(folder: Path, base: BaseFolder, *, architecture: str, dtype: str) -> None:
     """config.json, generation_config.json, tokenizer files, chat template."""
+    write_readable(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=token_ids(base)[base.family.pad]))
+    write_generation(folder, base)
+    write_tokenizer(folder, base)
+
+
+def write_generation(folder: Path, base: BaseFolder) -> None:
+    """generation_config.json."""
     ids = token_ids(base)
     stops, pad = [ids[token] for token in base.family.stop], ids[base.family.pad]
-    write_readable(folder / "config.json", _config(base, architecture=architecture, dtype=dtype, pad=pad))
     write_readable(folder / "generation_config.json", _generation(base, stops=stops, pad=pad))
-    write_tokenizer(folder, base)
 
 
 def _config(base: BaseFolder, *, architecture: str, dtype: str, pad: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from finetune.cards import public_name
 from finetune.data.repos import named_path
 from finetune.errors import ExportError
 from finetune.export import gguf
-from finetune.export.checkpoint import check_sound, write_small_files
+from finetune.export.checkpoint import check_sound, write_generation, write_small_files
 from finetune.export.process import in_fresh_process
 from finetune.export.tolerance import quantised_tolerance, tolerance
 from finetune.export.trained import Found, find_others
@@ -59,14 +59,17 @@ class Workshop:
 
     def merge(self, folder: Path, options: Merged) -> None:
         """Write a complete checkpoint, with the adapter merged into the weights, into `folder`."""
-        own = Part(read_adapter(self.run.adapter), options.strength)
-        others = self._others(options)
-        self._write_checkpoint(folder, options, [own, *(Part(read_adapter(each.folder), each.public.weight) for each in others)])
+        self._write_checkpoint(folder, options, self._parts(options))
 
-    def _write_checkpoint(self, folder: Path, options: Merged, parts: Sequence[Part]) -> None:
+    def _parts(self, options: Merged) -> list[Part]:
+        own = Part(read_adapter(self.run.adapter), options.strength)
+        return [own, *(Part(read_adapter(each.folder), each.public.weight) for each in self._others(options))]
+
+    def _write_checkpoint(self, folder: Path, options: Merged, parts: Sequence[Part], *, copies: int = 1) -> None:
+        """`copies`: so many times as much is to lie on the disk before it is gone."""
         weights = BaseWeights(self.base, self.run.recipe.model)
         twice = options.compare_bases and self.quantised
-        room = output_bytes(weights, options.dtype) * (2 if twice else 1) + self._spool_bytes(options)
+        room = output_bytes(weights, options.dtype) * (2 if twice else copies) + self._spool_bytes(options)
         require_room(folder, room, instead="write export.compare_bases=false, which needs half of it" if twice else None)
         how = MergeOptions(dtype=options.dtype, original=self._into(options) == "original" and self.quantised)
         written = merge(weights, parts, folder=folder, options=how)
@@ -85,16 +88,15 @@ class Workshop:
             write_json(folder / file, values | {key: name})
             (folder / file).chmod(READABLE)
         write_tokenizer(folder, self.base)
+        write_generation(folder, self.base)
 
     def write_gguf(self, folder: Path, options: GgufFile) -> None:
         """The base with the adapter merged into it as one GGUF file, or the two beside each other."""
         checkpoint = self._scratch / "checkpoint"
         checkpoint.mkdir()
         beside = options.form == "gguf_lora"
-        if beside:
-            self._write_checkpoint(checkpoint, options.merge, [])
-        else:
-            self.merge(checkpoint, options.merge)
+        # The file is as large as the checkpoint, and written while that is still there.
+        self._write_checkpoint(checkpoint, options.merge, [] if beside else self._parts(options.merge), copies=2)
         name = self.run.recipe.name
         place = folder if options.type in CONVERTED else self._scratch
         steps: list[gguf.Step] = [

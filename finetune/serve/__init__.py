@@ -28,11 +28,12 @@ from finetune.deploy.settings import (
     editor_settings,
     infills_as_trained,
     taken_by_vllm,
+    told_the_ends,
     vllm_arguments,
     vllm_dtype,
 )
 from finetune.errors import ExportError, FinetuneError
-from finetune.methods import CONFIG
+from finetune.methods import CONFIG, check_adapter_base
 from finetune.run import Run
 from finetune.serve.exports import Exported, exports_of, form_to_serve
 
@@ -142,6 +143,8 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
     base = read_base(run.recipe.model)
     address, context = options.address, base.context_length or exported.context
     beside = base.path if exported.form == "adapter" else None
+    if beside is not None:
+        check_adapter_base(run.adapter, base)
     words = vllm_arguments(
         run.recipe.name,
         folder=str(exported.folder),
@@ -150,6 +153,7 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
         rank=_rank(exported),
         dtype=vllm_dtype(exported.folder) if beside is None else vllm_dtype(beside, exported.computed_in),
     )
+    words += told_the_ends(exported.folder) if beside else []
     words += ["--host", address.host, "--port", str(address.port), *options.vllm]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **({"VLLM_API_KEY": address.key} if address.key else {})}
     host = f"[{address.host}]" if ":" in address.host else address.host

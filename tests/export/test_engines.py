@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -125,12 +126,13 @@ def test_vllm_is_told_the_folder_the_context_and_the_address_and_the_key_out_of_
     assert "--- continue.yaml" in shown and 'kind = "openai/completion"' in shown
 
 
-def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
-    trained_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_vllm_serves_an_adapter_beside_its_base_and_no_other_with_room_for_its_rank(
+    trained_run: Callable[..., Run], tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the number format it was trained and checked in: its base's files are float32 here, and so is what was merged."""
-    forms = ["adapter", {"kind": "merged", "dtype": "float32"}]
-    run = trained_run(tmp_path / "runs", model={"dtype": "bfloat16"}, export=forms, adapter={"kind": "lora", "r": 20})
+    folder, forms = tmp_path / "base", ["adapter", {"kind": "merged", "dtype": "float32"}]
+    shutil.copytree(tiny_base, folder)
+    run = trained_run(tmp_path / "runs", model={"path": str(folder), "dtype": "bfloat16"}, export=forms, adapter={"kind": "lora", "r": 20})
     export(run.recipe)
     out = vllm(tmp_path / "bin")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
@@ -147,7 +149,14 @@ def test_vllm_serves_an_adapter_beside_its_base_with_room_for_its_rank(
         assert f"--dtype {dtype}" in (run.export / form / "editors" / "vllm.sh").read_text()
     lora = words[words.index("--enable-lora") :][:5]
     assert lora == ["--enable-lora", "--max-lora-rank", "32", "--lora-modules", f"tried={run.export / 'adapter'}"]
+    ends = Path(words[words.index("--generation-config") + 1]) / "generation_config.json"
+    assert json.loads(ends.read_text())["eos_token_id"] == [0, 6], "the base's own does not name <file_sep>"
     assert "the base  model base" in capsys.readouterr().out
+    out.unlink()
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    said = refused(capsys, str(run.folder), "--export", "adapter", "--port", port)
+    assert "the adapter was trained on" in said and "write model.path of that very base, or train again" in said
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

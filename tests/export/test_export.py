@@ -102,6 +102,8 @@ def test_an_adapter_alone_travels_with_the_name_and_digest_of_its_base(trained_r
     assert report.base == "none" and report.kl == 0 and report.top1 == 1 and report.greedy_equal == report.greedy_prompts == 4
     assert read(run, "adapter_config.json")["base_model_name_or_path"] == Path(run.recipe.model.path).name
     assert read(run, BASE)["digest"] == read(run, "merge_report.json")["model"]["digest"]
+    assert read(run, "generation_config.json")["eos_token_id"] == [0, 6]
+    assert "--generation-config . " in (folder_of(run) / "editors" / "vllm.sh").read_text()
     assert not (folder_of(run) / "model.safetensors").exists()
 
 

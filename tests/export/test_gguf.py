@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from finetune.deploy.llama import Files, Llama
 from finetune.errors import ExportError
 from finetune.export import REPORT, export
 from finetune.export.gguf import MODEL, Quantisation, context_of, write_model
+from finetune.export.gguf import run as run_steps
 from finetune.export.gguf.converter import convert, gguf
 from finetune.export.gguf.quantise import MIXES, format_of, quantise
 from finetune.export.gguf.tokenizer import pretokenizer_name
@@ -182,6 +185,31 @@ def test_several_forms_are_one_command_and_lie_side_by_side(trained_run: Trained
     twice = run.recipe.model_copy(update={"export": run.recipe.export[:1] * 2})
     with pytest.raises(ExportError, match="merged is named twice"):
         export(twice)
+
+
+@pytest.mark.parametrize("kind", ["gguf", "gguf_lora"])
+def test_without_room_for_the_file_beside_its_checkpoint_nothing_is_begun(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    run = trained_run(tmp_path, export={"kind": kind, "type": "f32"})
+    size = (Path(run.recipe.model.path) / "model.safetensors").stat().st_size
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=(16 << 20) + 4 * 320 * 4096 + size * 3 // 2))
+    with pytest.raises(ExportError, match="GB needed; make room, or write runs=FOLDER on another disk"):
+        export(run.recipe)
+    assert not run.export.exists() and not [*run.folder.glob(".partial-*")]
+
+
+def test_a_disk_that_fills_while_a_file_is_written_is_one_message(tiny_base: Path, tmp_path: Path) -> None:
+    """A limit of the size of files stands for the disk: the weights' numbers stop being taken."""
+    step = write_model(tiny_base, tmp_path, read_base(ModelSection(path=str(tiny_base))), kind="f32", name="tiny")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(ExportError, match="could not be written whole .*; free some room and type the same again"):
+            run_steps([step], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.slow

@@ -155,3 +155,6 @@ def test_vllm_reads_the_ids_of_training_and_gives_the_answers_of_transformers(ru
             ours = [answer[arm == "tuned"] for answer in answers]
             apart = [(text, answer) for text, answer in zip(said, ours, strict=True) if text != answer.text]
             assert len(apart) <= 2 and all(parts_at_a_tie(text, answer) for text, answer in apart), apart
+            for stop in encoder.stop_ids:  # said at once, and once: nothing is asked for to stop at
+                (end,) = ask(f"{url}/v1/completions", prompt=texts[0], logit_bias={str(stop): 100}, **more)["choices"]
+                assert end["finish_reason"] == "stop", f"goes on after {encoder.decode([stop])}"

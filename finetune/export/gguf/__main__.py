@@ -8,7 +8,7 @@ from pathlib import Path
 from finetune.errors import FinetuneError
 from finetune.export.gguf import AdapterConversion, Conversion, Quantisation, Steps
 from finetune.export.process import REFUSED
-from finetune.files import write_atomic
+from finetune.files import disk_fault, write_atomic
 from finetune.quiet import quiet_libraries
 
 
@@ -18,9 +18,24 @@ def main(path: Path) -> int:
         for step in Steps.model_validate_json(path.read_text(encoding="utf-8")).steps:
             _run(step)
     except FinetuneError as error:
-        write_atomic(path.parent / REFUSED, str(error))
-        return 2
+        return _refused(path, str(error))
+    except OSError as error:
+        if (fault := _fault(error)) is None:
+            raise
+        return _refused(path, fault)
     return 0
+
+
+def _fault(error: OSError) -> str | None:
+    # numpy, writing an array to a file, says how many numbers it got rid of, and not why no more.
+    if error.errno is None and " requested and " in str(error):
+        return f"a GGUF file could not be written whole ({error}): most often the disk is full; free some room and type the same again"
+    return disk_fault(error)
+
+
+def _refused(path: Path, message: str) -> int:
+    write_atomic(path.parent / REFUSED, message)
+    return 2
 
 
 def _run(task: Conversion | Quantisation | AdapterConversion) -> None:
