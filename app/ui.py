@@ -71,6 +71,7 @@ def open_page(page: gr.Blocks, *, host: str, port: int, auth: tuple[str, str] | 
         prevent_thread_lock=True,
         ssr_mode=False,
         footer_links=[],
+        run_history=False,  # gradio's own: a page of what was asked, which can be sent to a bucket of its maker's hub
         theme=_theme(),
         css_paths=STYLE,
         head=_HEAD,

@@ -176,6 +176,13 @@ def test_files_of_the_machine_are_not_served(serve: Serve, completer: FakeComple
     assert status(f"{url}gradio_api/file={Path(__file__)}") == 403
 
 
+def test_gradio_keeps_no_history_of_its_own(serve: Serve, completer: FakeCompleter) -> None:
+    """It has a page of what was asked, and sends it to a bucket of the hub for who names one: also for who has no login here."""
+    url = serve(completer)
+    assert status(url + "gradio_api/runs") == 404
+    assert status(url + "gradio_api/run-history/buckets") == 404
+
+
 def test_the_page_is_on_this_machine_alone(serve: Serve, completer: FakeCompleter) -> None:
     assert serve(completer).startswith("http://127.0.0.1:")
 

@@ -32,6 +32,10 @@ pytestmark = [
 PREFIX, SUFFIX = "def f(x):\n    ", "\n    return y\n"
 HOLES = [Question(FimPrompt("a = 1\n", "\nc = 3\n"), truth="return x + 2", name="src/first.py: a line")]
 SERIOUS = ("serious", "critical")
+FOCUS_SHOWS = """() => {
+  const style = getComputedStyle(document.activeElement);
+  return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 || style.boxShadow !== "none";
+}"""
 
 
 @pytest.fixture
@@ -191,6 +195,7 @@ def tab_to(tab: Page, selector: str, *, back: bool = False) -> None:
     for _ in range(40):
         tab.keyboard.press("Shift+Tab" if back else "Tab")
         if tab.evaluate("selector => document.activeElement.matches(selector)", selector):
+            assert tab.evaluate(FOCUS_SHOWS), f"nothing shows that {selector} has the focus"
             return
     pytest.fail(f"{selector} is never reached")
 
@@ -208,6 +213,9 @@ def test_axe_finds_no_serious_fault_on_any_page(
     ask(tab)
     tab.locator("#answers .numbers summary").first.click()
     faults = serious_faults(tab)
+    for name in ("Instruction", "Continue"):
+        tab.get_by_role("tab", name=name).click()
+        faults += serious_faults(tab)
     tab.get_by_role("radio", name="Differences").check()
     tab.get_by_role("tab", name="Held-out").click()
     tab.get_by_role("checkbox", name="Blind").check()

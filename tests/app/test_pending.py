@@ -41,6 +41,17 @@ def test_who_asks_before_is_told_that_the_model_is_being_loaded() -> None:
     assert later[-1] == "" and "still being loaded" not in later[-2]
 
 
+def test_the_sides_of_a_blind_question_are_drawn_by_lot_and_those_of_an_open_one_stand() -> None:
+    completer = FakeCompleter()
+    fields = (64, 0.0, 1.0, 0, [*completer.arms])
+    for blind, orders in ((True, {("base", "tuned"), ("tuned", "base")}), (False, {("base", "tuned")})):
+        completer.answering.clear()
+        for seed in range(8):
+            worker = Desk(completer, None, random.Random(seed)).worker(lambda: Question(ASKED))
+            assert [*worker(Session(), *fields, blind, LOOKS[0])]
+        assert {(*arms,) for arms in completer.answering} == orders
+
+
 def test_one_who_waits_can_stop() -> None:
     stream = Pending(["base", "tuned"]).stream(ASKED, Sampling(), arms=["tuned"])
     assert [answer.arm for answer in next(stream)] == ["tuned"]
