@@ -197,10 +197,11 @@ def timed(way: Callable[[], int]) -> tuple[float, float]:
 
 
 def served(run: Run) -> dict[str, Any]:
-    """Seconds until the command serves the page, and milliseconds of the first token that are not the model's own."""
+    """Seconds until the command serves the page and until the model is there, and milliseconds of the first token that are not the model's
+    own."""
     from playwright.sync_api import sync_playwright
 
-    with command(run) as (url, start_s), sync_playwright() as playwright:
+    with command(run) as (url, page_s, model_s), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page()
         tab.goto(url)
@@ -208,7 +209,7 @@ def served(run: Run) -> dict[str, Any]:
         tab.locator("#ask-hole").wait_for()
         waits = [first_token(tab) for _ in range(ROUNDS + 1)][1:]
         browser.close()
-    return {"start_s": round(start_s, 2), "first_token_above_the_model_ms": [round(wait) for wait in waits]}
+    return {"page_s": round(page_s, 2), "model_s": round(model_s, 2), "first_token_above_the_model_ms": [round(wait) for wait in waits]}
 
 
 def first_token(tab: Any) -> float:
@@ -222,14 +223,17 @@ def first_token(tab: Any) -> float:
 
 
 @contextmanager
-def command(run: Run) -> Iterator[tuple[str, float]]:
-    """`python -m app`, once it says where the page is, and after how many seconds."""
+def command(run: Run) -> Iterator[tuple[str, float, float]]:
+    """`python -m app`, once its model is there: where the page is, and after how many seconds it was and the model."""
     started = time.perf_counter()
     with subprocess.Popen([sys.executable, "-m", "app", str(run.folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        url, page_s = "", 0.0
         for line in process.stdout:
             if "the playground is at" in line:
-                yield line.split(" at ")[1].split()[0], time.perf_counter() - started
+                url, page_s = line.split(" at ")[1].split()[0], time.perf_counter() - started
+            if line.endswith(" is loaded\n"):
+                yield url, page_s, time.perf_counter() - started
                 break
         process.kill()
 
