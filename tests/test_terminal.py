@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +155,21 @@ def test_the_demo_names_verbs_that_exist_each_command_whole_on_its_line() -> Non
     assert set(verbs) <= set(VERBS)
     assert {"compare", "why", "export", "serve"} <= set(verbs)
     assert all(shlex.quote("a/long way/from here/demo-of-a-repository") in command for command in commands)
+
+
+def test_a_plan_for_no_card_in_particular_shows_what_each_fits_and_what_has_an_adapter(tiny_base: Path, tmp_path: Path) -> None:
+    from finetune.plan import plan, table
+
+    settings = (f"model.path={tiny_base}", f"runs={tmp_path}", "data.row_length=128", "adapter={kind: lora, targets: [c_fc]}")
+    text = rendered(table(plan(parse_recipe("", settings))))
+    shown = text.split("what this recipe fits")[1]
+    assert all(f" {size} GiB " in shown for size in (8, 12, 16, 24, 40, 48, 80))
+    of_a_block = 2 * 64 * 64 + 2 * 64 * 32 + 2 * 64 * 128
+    assert f"{64 * 128 / of_a_block:.1%} of the blocks' linear weights have an adapter" in " ".join(text.split())
+
+
+def test_what_a_training_says_at_its_end_names_the_share_of_weights_with_an_adapter() -> None:
+    found = TrainResult(3, 300, 1.5, 1.25, 2.5, 2.0, trainable=50, total=1000, share=0.125)
+    words = " ".join(rendered(train_table(found)).split())
+    for told in ("linear weights with an adapter", "12.5%", "50 of 1,000 (5.00%)", "2.5000 before, 1.2500 after", "300 in 2 s (150/s)"):
+        assert told in words

@@ -113,6 +113,12 @@ def test_losses_of_other_rows_are_left_out_of_the_correlation_and_named() -> Non
     assert "a lower loss goes with a better score" in rendered(found) and "1 of the runs stand on other rows" in rendered(found)
 
 
+def test_the_page_says_whether_loss_and_score_go_together_and_who_is_better() -> None:
+    found = page(result(*(replace(row(f"r{n}", 10, n / 10), valid_loss=float(n)) for n in range(1, 7))), None)
+    assert "rho +1.00, p 0.003: a lower loss goes with a better score" in found
+    assert "The intervals of r1 and r2 overlap" in found
+
+
 def test_a_higher_score_with_a_lower_loss_is_the_same_finding() -> None:
     rows = [replace(row(f"r{n}", 10, -n / 10, better="higher"), valid_loss=float(n)) for n in range(1, 7)]
     assert result(*rows).correlation("score").rho == pytest.approx(1)
