@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from exported import Exported, folder_of
+from safetensors.torch import load_file, save_file
 
 from finetune.base import read_base
 from finetune.errors import ExportError
@@ -86,6 +88,17 @@ def test_a_file_for_its_owner_alone_and_one_the_index_forgets_are_refused(plain:
         check_sound(copy, tied=set(), private=())
     with pytest.raises(ExportError, match=r"model.norm.weight has no place"):
         check_sound(copy, tied={"model.norm.weight"}, private=())
+
+
+def test_a_folder_of_this_machine_and_a_leftover_of_training_are_refused(plain: Exported, tmp_path: Path) -> None:
+    copy = copied(plain, tmp_path, "config.json", {"made_of": str(tmp_path / "base")})
+    check_sound(copy, tied=set(), private=(tmp_path / "bas",))
+    with pytest.raises(ExportError, match=f"config.json: would carry the path {tmp_path}/base to other machines"):
+        check_sound(copy, tied=set(), private=(tmp_path / "base",))
+    left = "model.layers.0.mlp.c_fc.lora_A.weight"
+    save_file(load_file(copy / "model.safetensors") | {left: torch.ones(2, 2)}, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ExportError, match=f"{left} has no place in a merged checkpoint"):
+        check_sound(copy, tied=set(), private=())
 
 
 def copied(plain: Exported, tmp_path: Path, file: str, change: dict[str, Any]) -> Path:
