@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_runs import Kept, Prepare, logged, write_side
 
 from finetune.errors import TrainError
@@ -119,6 +120,17 @@ def test_the_same_seed_gives_the_same_bytes(prepare: Prepare) -> None:
     train(second)
     for name in ("adapter_model.safetensors", "adapter_config.json", "base.json"):
         assert (open_run(first).adapter / name).read_bytes() == (open_run(second).adapter / name).read_bytes()
+
+
+def test_another_seed_draws_other_weights_and_another_order_of_rows(prepare: Prepare) -> None:
+    """At no rate to speak of the weights are those of the start, and the loss, of an adapter without effect yet, is that of the rows."""
+    settings = ("train.max_steps=1", "train.learning_rate=1e-12", "adapter.dropout=0")
+    first, second = (prepare(*settings, f"seed={seed}", name=f"seed-{seed}") for seed in (0, 1))
+    train(first)
+    train(second)
+    weights = [load_file(open_run(each).adapter / "adapter_model.safetensors") for each in (first, second)]
+    assert not [name for name in weights[0] if "lora_A" in name and torch.allclose(weights[0][name], weights[1][name], atol=1e-3)]
+    assert logged(open_run(first).adapter) != logged(open_run(second).adapter)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "paged_adamw_8bit"])
