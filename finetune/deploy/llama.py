@@ -61,6 +61,7 @@ class Llama:
         require_free(address)
         self._key = address.key
         self._server = _start(files, context=context, address=address, parallel=max(parallel, 1))
+        self._get("/lora-adapters")  # its loop answers: to end one before its loop begins is to wait for ever
 
     @property
     def url(self) -> str:
@@ -115,9 +116,15 @@ class Llama:
             raise
         return prompt
 
+    def _get(self, path: str) -> Any:
+        return self._ask(urllib.request.Request(self.url + path))
+
     def _post(self, path: str, body: Mapping[str, object]) -> Any:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}))
+
+    def _ask(self, request: urllib.request.Request) -> Any:
+        if self._key:
+            request.add_header("Authorization", f"Bearer {self._key}")
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +47,13 @@ def test_a_word_in_text_is_the_token_that_training_saw(folder: Path, tmp_path: P
     with Llama(Files(tmp_path / MODEL, []), context=128) as engine:
         assert engine.tokens(text) == encoder.text(text)
     assert sum(token in range(7, 11) for token in encoder.text(text)) == 4
+
+
+def test_a_server_that_is_closed_at_once_ends(folder: Path, tmp_path: Path) -> None:
+    """Before its loop had begun, it was told to end and never heard it."""
+    convert(write_model(folder, tmp_path, read_base(ModelSection(path=str(folder))), kind="f32", name="words"))
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom finetune.deploy.llama import Files, Llama\n"
+        "for _ in range(20):\n    Llama(Files(Path(sys.argv[1]), []), context=128).close()\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / MODEL)], check=True, timeout=120)
