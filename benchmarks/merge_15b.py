@@ -66,6 +66,8 @@ def sparse_base(folder: Path, layers: int) -> Path:
         part = name.split(".")[2] if ".layers." in name else name.rpartition(".")[0]
         planned = Planned(tuple(tensor.shape), "BF16", 2 * math.prod(tensor.shape))
         files.setdefault(f"model-{part}.safetensors", {})[name] = planned
+    index = {name: file for file, plan in files.items() for name in plan}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     for file, plan in files.items():
         with (folder / file).open("wb") as out:
             out.write(header(sorted(plan), plan))
