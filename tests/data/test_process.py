@@ -89,7 +89,7 @@ def test_one_that_is_killed_has_gone_when_it_was_waited_for(tmp_path: Path) -> N
         assert (process.wait(), process.wait()) == (-9, -9)
         process.kill()  # not whoever has its number now
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(process._pid, os.WNOHANG)
 
 
 def test_a_folder_of_our_own_is_nobody_elses_and_goes_with_all_that_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

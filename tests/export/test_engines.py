@@ -210,7 +210,11 @@ def waiting(tmp_path: Path) -> Path:
 
 def served_by_vllm(run: Run, folder: Path, *python: str) -> subprocess.Popen[str]:
     words = [sys.executable, *python, "serve", str(run.folder), "--engine", "vllm", "--port", str(free_port())]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(folder)}, text=True)
+    before = signal.signal(signal.SIGHUP, signal.default_int_handler)  # under nohup it would be ignored, and stay so in what is started
+    try:
+        return subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(folder)}, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def number_in(server: subprocess.Popen[str], word: str) -> int:
