@@ -30,7 +30,7 @@ from finetune.data.store import read_rows
 from finetune.model import load_model
 from finetune.plan import planned
 from finetune.plan.limits import here
-from finetune.quiet import known_warnings_off
+from finetune.quiet import known_warnings_off, quiet_libraries
 from finetune.recipe import Recipe
 from finetune.run import run_of
 from finetune.train.engine import Rows, RowTrainer, make_trainer
@@ -75,6 +75,7 @@ def counted(recipe: Recipe, staging: Path) -> tuple[int, int]:
 
 def real_trainer(recipe: Recipe, staging: Path) -> RowTrainer:
     """What `finetune train` makes of a recipe whose rows are built; it saves nothing."""
+    quiet_libraries()
     base = read_base(recipe.model)
     model = load_model(base, recipe.model)
     model.config.use_cache = False

@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from plan_error import real_trainer
 from qlora_3b import HIDDEN, INNER, LAYERS, prepare, write_base
 
 WARM = 1  # steps before the measured ones
@@ -114,27 +115,6 @@ def trl(options: argparse.Namespace) -> dict[str, Any]:
 def recipe_of(options: argparse.Namespace) -> Any:
     overrides = (*SETTINGS, f"model.dtype={options.dtype}", f"model.quantization={options.weights[0]}")
     return prepare(options.folder / "base", options.folder / "runs", row_length=options.rows, overrides=overrides)
-
-
-def real_trainer(recipe: Any, staging: Path) -> Any:
-    from transformers import set_seed
-
-    from finetune.base import read_base
-    from finetune.data.store import read_rows
-    from finetune.model import load_model
-    from finetune.quiet import quiet_libraries
-    from finetune.run import open_run
-    from finetune.train.engine import Rows, make_trainer
-
-    quiet_libraries()
-    base = read_base(recipe.model)
-    model = load_model(base, recipe.model)
-    model.config.use_cache = False
-    set_seed(recipe.seed)
-    rows = Rows(read_rows(open_run(recipe).data / "train").with_format("numpy"), None)
-    trainer = make_trainer(recipe, recipe.adapter(model, base.family), rows, staging=staging, fresh=False)
-    trainer.args.save_strategy = "no"
-    return trainer
 
 
 def timed(trainer: Any, options: argparse.Namespace) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from plan_error import real_trainer
 from qlora_3b import HIDDEN, INNER, write_base
 from train_demo import texts
 
@@ -64,7 +65,7 @@ def main() -> None:
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """One side's figures."""
     recipe = built(options)
-    trainer = trl(recipe, options) if options.side.startswith("trl") else ours(recipe, options)
+    trainer = trl(recipe, options) if options.side.startswith("trl") else real_trainer(recipe, options.folder / "staging")
     found = Meter(trainer.data_collator).watched(trainer, options.steps)
     return found if options.side.startswith("trl") else found | shares(recipe, found)
 
@@ -80,28 +81,6 @@ def built(options: argparse.Namespace) -> Any:
     if not run_of(rows).done("build"):
         build(rows)
     return parse_recipe("", [*settings, *SETTINGS, *SIDES[options.side], *options.overrides], name=name)
-
-
-def ours(recipe: Any, options: argparse.Namespace) -> Any:
-    """What `finetune train` makes of a run whose rows are built; it measures and saves nothing between the steps."""
-    from transformers import set_seed
-
-    from finetune.base import read_base
-    from finetune.data.store import read_rows
-    from finetune.model import load_model
-    from finetune.quiet import quiet_libraries
-    from finetune.run import run_of
-    from finetune.train.engine import Rows, make_trainer
-
-    quiet_libraries()
-    base = read_base(recipe.model)
-    model = load_model(base, recipe.model)
-    model.config.use_cache = False
-    set_seed(recipe.seed)
-    rows = Rows(read_rows(run_of(recipe).data / "train").with_format("numpy"), None)
-    trainer = make_trainer(recipe, recipe.adapter(model, base.family), rows, staging=options.folder / "staging", fresh=False)
-    trainer.args.save_strategy = "no"
-    return trainer
 
 
 def trl(recipe: Any, options: argparse.Namespace) -> Any:
