@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetune.errors import ExportError
 from finetune.merge.adapter import Adapter, read_adapter
+from finetune.merge.adding import Adding, Rooms
 from finetune.merge.changes import Change, LowRank, Place, Rows, ScaledBias, Whole, apply
 from finetune.merge.layered import Layered
 from finetune.merge.loading import BaseWeights
@@ -70,10 +71,11 @@ def merge(weights: BaseWeights, parts: Sequence[Part], *, folder: Path, options:
     _check_grown(weights, parts)
     plan = _plan(weights, options.dtype)
     names = {weights.written_as(name): name for name in weights.stored}
+    rooms = Rooms()
 
     def rows_of(written: str) -> Iterator[torch.Tensor]:
         name = names[written]
-        merged = _merged(weights, parts, name, options)
+        merged = _merged(weights, parts, name, options, rooms)
         return iter([_together(merged).T]) if name in weights.transposed else merged
 
     files = write_shards(folder, plan, get=rows_of, shard_bytes=options.shard_bytes)
@@ -102,11 +104,17 @@ def _plan(weights: BaseWeights, dtype: Dtype) -> dict[str, Planned]:
     }
 
 
-def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: MergeOptions) -> Iterator[torch.Tensor]:
-    """The rows of one tensor, outputs first, as they are to be written."""
-    read = weights.as_stored(name) if options.original else weights.as_trained(name)
+def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: MergeOptions, rooms: Rooms) -> Iterator[torch.Tensor]:
+    """The rows of one tensor, outputs first, as they are to be written; the next ones may stand in the same memory."""
     changes = [(part, part.adapter.changes[name]) for part in parts if name in part.adapter.changes]
-    for rows, found in _blocks(weights, name, read, together=any(not _by_rows(change) for _, change in changes)):
+    together = any(not _by_rows(change) for _, change in changes)
+    room = None if together or name in weights.transposed else rooms.read
+    read = weights.as_stored(name, room) if options.original else weights.as_trained(name, room)
+    adding = _adding(weights, changes, name, options)
+    for rows, found in _blocks(weights, name, read, together=together):
+        if adding and found.dtype is adding.dtype:
+            yield _finite(adding(found, rows, rooms), name, options.dtype)
+            continue
         if not found.is_floating_point():
             yield found.cpu()
             continue
@@ -114,6 +122,16 @@ def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: Mer
         for part, change in changes:
             block = _changed(block.float(), part, change, at)
         yield _rounded(name, block, options.dtype)
+
+
+def _adding(weights: BaseWeights, changes: Sequence[tuple[Part, Change]], name: str, options: MergeOptions) -> Adding | None:
+    """The one pass, where it gives all there is to do."""
+    if len(changes) != 1 or options.dtype != "bfloat16" or weights.device.type != "cpu" or name in weights.transposed:
+        return None
+    ((part, change),) = changes
+    if not isinstance(change, LowRank) or change.magnitude is not None or change.values is not None:
+        return None
+    return Adding(change, part.adapter.tensors, weights.shape(name), strength=part.strength)
 
 
 def _by_rows(change: Change) -> bool:
@@ -144,9 +162,14 @@ def _rounded(name: str, tensor: torch.Tensor, dtype: Dtype) -> torch.Tensor:
 
     out: torch.Tensor = tensor.to(getattr(torch, dtype)).cpu()
     # the extremes, which a NaN takes over: looking at each number costs as much as all the rest of the merge
-    if out.numel() and not all(math.isfinite(float(end)) for end in torch.aminmax(out)):
+    finite = not out.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(out))
+    return _finite(out if finite else None, name, dtype)
+
+
+def _finite(rows: torch.Tensor | None, name: str, dtype: str) -> torch.Tensor:
+    if rows is None:
         raise ExportError(f"{name}: a merged weight is not finite in {dtype}; write export.dtype=bfloat16 or float32")
-    return out
+    return rows
 
 
 def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:

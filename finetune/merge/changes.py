@@ -75,7 +75,7 @@ def apply(change: Change, weight: torch.Tensor, *, tensors: Mapping[str, Stored]
     rows, shape, transposed = at
     match change:
         case LowRank():
-            _require(tensors[change.b].shape[0] == shape[0] and tensors[change.a].shape[1] == shape[1], tensors[change.b], shape)
+            fitting(change, tensors, shape)
             return _add_low_rank(change, weight, tensors=tensors, rows=rows, strength=strength)
         case Rows():
             _require(tensors[change.key].shape == (len(change.indices), *shape[1:]), tensors[change.key], shape)
@@ -96,6 +96,11 @@ def apply(change: Change, weight: torch.Tensor, *, tensors: Mapping[str, Stored]
             return weight * tensors[change.key].read(rows).flatten().to(weight)
         case Layered():
             return merge_layer(change, weight, tensors)
+
+
+def fitting(change: LowRank, tensors: Mapping[str, Stored], shape: tuple[int, ...]) -> None:
+    """Raises ExportError unless its product has this shape."""
+    _require(tensors[change.b].shape[0] == shape[0] and tensors[change.a].shape[1] == shape[1], tensors[change.b], shape)
 
 
 def _require(fits: bool, change: Stored, shape: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
 from finetune.merge.places import find_places
-from finetune.merge.reading import Grown, Stored
+from finetune.merge.reading import Grown, Room, Stored
 from finetune.merge.rounding import Rows, row_blocks, there_and_back_4bit
 from finetune.model import on_cpu, quantization_config, read_config, weight_dtype
 from finetune.quiet import quiet_libraries
@@ -59,21 +59,21 @@ class BaseWeights:
         """The rows to ask for together; all of them on a GPU, which has its own memory, and its own way to cut matrices."""
         return row_blocks(self.shape(name), whole=self.device.type != "cpu")
 
-    def as_stored(self, name: str) -> Rows:
-        """A reader of rows as they lie on disk."""
+    def as_stored(self, name: str, room: Room | None = None) -> Rows:
+        """A reader of rows as they lie on disk, each time in `room` where it is given."""
         place = self.stored[name]
         if name in self.transposed:
             whole = place.read().T
             return lambda rows: whole[rows].to(self.device)
-        return lambda rows: place.read(rows).to(self.device)
+        return lambda rows: place.read(rows, room=room).to(self.device)
 
-    def as_trained(self, name: str) -> Rows:
+    def as_trained(self, name: str, room: Room | None = None) -> Rows:
         """A reader of rows as training saw them: in the recipe's number format, through bitsandbytes and back where it was quantised.
 
         On a GPU when there is one: the scales of double quantisation are means, whose last bit depends on the device that adds
         them up.
         """
-        read = self.as_stored(name)
+        read = self.as_stored(name, room)
         if not self.stored[name].floating:
             return read
         if name not in self.quantised:

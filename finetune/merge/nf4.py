@@ -1,7 +1,7 @@
-"""bitsandbytes' rounding to 4 bits on a CPU: its very codes and scales, in a sixth of its time.
+"""bitsandbytes' rounding to 4 bits on a CPU: its very codes and scales, in a thirtieth of its time.
 
-There bitsandbytes looks each number up among the borders by bisection, 34 ns a number; fifteen comparisons of a whole stretch take
-less than 6 (benchmarks/merge_3b.py). Where the two differ by a bit, in another version of it, bitsandbytes is asked.
+There bitsandbytes looks each number up among the borders by bisection, 34 ns a number; fifteen comparisons of sixteen numbers at a time
+take about one (docs/benchmarks/merge.md). Where the two differ by a bit, in another version of it, bitsandbytes is asked.
 
 Shapes: N scales, one for each block of numbers.
 """
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-
-_AT_ONCE = 1 << 18  # numbers: 1 MB in float32, with its codes in a core's own cache
 
 
 def quantise(rows: torch.Tensor, *, like: Any) -> tuple[torch.Tensor, Any]:
@@ -37,31 +35,13 @@ def _codes(rows: torch.Tensor, table: torch.Tensor, *, blocksize: int) -> tuple[
     """Two codes a byte, the first in its upper half, as numbers x 1; and the scales_N. `table`: the 16 values, rising."""
     import torch
 
-    borders = ((table[:-1] + table[1:]) / 2).tolist()
+    from finetune.merge.passes import bits, rank_blocks
+
+    borders = (table[:-1] + table[1:]) / 2
     codes = torch.empty(rows.numel() // 2, 1, dtype=torch.uint8)
     scales_N = torch.empty(rows.numel() // blocksize)
-    numbers, at_once = rows.reshape(-1), max(blocksize, _AT_ONCE // blocksize * blocksize)
-    for start in range(0, len(numbers), at_once):
-        end = min(start + at_once, len(numbers))
-        values = numbers[start:end].float().view(-1, blocksize)
-        scales = torch.amax(values.abs(), dim=-1, out=scales_N[start // blocksize : end // blocksize])
-        scaled = (values * (1.0 / scales.clamp(min=1e-38)).view(-1, 1)).clamp_(-1, 1)
-        pairs = _ranks(scaled.view(-1), borders).view(torch.int16)  # the first code of two is the lower byte
-        codes[start // 2 : end // 2, 0] = ((pairs << 4) | (pairs >> 8)).to(torch.uint8)
+    rank_blocks(bits(rows if rows.dtype is torch.bfloat16 else rows.float()), borders.numpy(), codes.view(-1).numpy(), scales_N.numpy())
     return codes, scales_N
-
-
-def _ranks(numbers: torch.Tensor, borders: list[float]) -> torch.Tensor:
-    """For each number how many borders are below it, as uint8."""
-    import numpy as np
-    import torch
-
-    values = numbers.numpy()
-    ranks, above = np.zeros(len(values), np.uint8), np.empty(len(values), np.bool_)
-    for border in borders:  # numpy compares five times as fast as torch
-        np.greater(values, np.float32(border), out=above)
-        ranks += above.view(np.uint8)
-    return torch.from_numpy(ranks)
 
 
 @cache

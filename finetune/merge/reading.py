@@ -31,6 +31,22 @@ DTYPES: Mapping[str, str] = {
 }
 
 
+class Room:
+    """Memory that is used again: what was taken last holds until the next is. Fresh memory costs as much as all that is done in it."""
+
+    def __init__(self) -> None:
+        self._tensor: torch.Tensor | None = None
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor of anything."""
+        import torch
+
+        numbers = math.prod(shape)
+        if self._tensor is None or self._tensor.dtype is not dtype or len(self._tensor) < numbers:
+            self._tensor = torch.empty(numbers, dtype=dtype)
+        return self._tensor[:numbers].view(shape)
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Where one tensor lies; `dtype` as safetensors writes it, `start` its first byte in the file."""
@@ -63,15 +79,15 @@ class Stored:
         found: torch.dtype = getattr(torch, DTYPES[self.dtype])
         return found
 
-    def read(self, rows: slice = slice(None)) -> torch.Tensor:
-        """The tensor, or some rows of it, in memory of its own."""
+    def read(self, rows: slice = slice(None), *, room: Room | None = None) -> torch.Tensor:
+        """The tensor, or some rows of it, in memory of its own, or in `room`."""
         import torch
 
         shape, first = self.shape, 0
         if shape:
             first, stop, _ = rows.indices(shape[0])
             shape = (max(0, stop - first), *shape[1:])
-        tensor = torch.empty(shape, dtype=self._format)
+        tensor = room.take(shape, self._format) if room else torch.empty(shape, dtype=self._format)
         self._fill(tensor.reshape(-1).view(torch.uint8).numpy().data, self.start + first * math.prod(self.shape[1:]) * self.width)
         return tensor
 
@@ -119,7 +135,7 @@ class Grown:
     def width(self) -> int:
         return self.place.width
 
-    def read(self, rows: slice = slice(None)) -> torch.Tensor:
+    def read(self, rows: slice = slice(None), *, room: Room | None = None) -> torch.Tensor:
         """The tensor, or some rows of it, in memory of its own."""
         import torch
 

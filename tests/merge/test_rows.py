@@ -348,3 +348,20 @@ def test_peak_memory_stays_under_twice_the_largest_file(wide_base: BaseFolder, t
     grown = [int(line) for line in done.stdout.split()]
     assert largest > 20e6 and len(grown) == 2
     assert max(grown) < 2 * largest, f"{[round(each / 1e6) for each in grown]} MB for files of {largest / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize("bits", ["none", "nf4"])
+def test_a_bfloat16_merge_is_the_float32_one_rounded_once(wide_base: BaseFolder, tmp_path: Path, bits: str) -> None:
+    """The one pass against the usual way; what it reads is bfloat16 too."""
+    part = Part(read_adapter(adapt(wide_base, tmp_path / "adapter", r=4)), 0.7)
+    narrow = ModelSection.model_validate({"path": str(wide_base.path), "dtype": "bfloat16", "quantization": bits})
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for dtype in ("bfloat16", "float32"):
+        out = tmp_path / dtype
+        out.mkdir()
+        written = merge(BaseWeights(wide_base, narrow), [part], folder=out, options=MergeOptions(dtype=dtype))  # type: ignore[arg-type]
+        found[dtype] = {name: tensor for file in written.files for name, tensor in load_file(out / file).items()}
+    changed = [name for name, tensor in found["float32"].items() if not torch.equal(tensor, tensor.to(torch.bfloat16).float())]
+    assert len(changed) == 6
+    for name, tensor in found["float32"].items():
+        assert torch.equal(found["bfloat16"][name], tensor.to(torch.bfloat16)), name
