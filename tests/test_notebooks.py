@@ -16,6 +16,8 @@ import pytest
 from watching import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# What each draws.
+PICTURES = {"01_build_a_dataset": 2, "02_train_and_compare": 2, "03_read_a_sweep": 1, "04_merge_and_deploy": 1}
 
 
 @pytest.fixture(scope="module")
@@ -76,5 +78,5 @@ def test_a_notebook_runs_to_its_end(path: Path, executed: Callable[[Path], Path]
     cells = [cell for cell in nbformat.read(executed(path), as_version=4).cells if cell.cell_type == "code"]
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
     warnings = [output.text for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
-    assert pictures, "it shows what it found"
+    assert len(pictures) == PICTURES[path.stem]
     assert not [text for text in warnings if "Warning" in text and "TqdmWarning: IProgress" not in text], "tqdm asks for widgets"
