@@ -103,6 +103,8 @@ def on_cpu_instead(recipe: Recipe) -> list[str]:
         return []
     launched = _processes() > 1 and os.environ.get("ACCELERATE_USE_CPU") != "true"
     together = [f"the launcher's {_processes()} processes share this CPU"] if launched else []
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        together.append("FSDP spreads a model over GPUs only, so each process holds all of it")
     return together + otherwise_on_cpu(recipe)
 
 

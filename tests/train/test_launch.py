@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from training_runs import Kept, Prepare, logged, outcome
+from safetensors.torch import load_file
+from training_runs import Kept, Prepare, logged, mean_of_valid, outcome
 
 from finetune.recipe import Recipe
 from finetune.run import open_run
@@ -22,9 +24,13 @@ LAUNCHERS = Path(__file__).parent.parent.parent / "recipes" / "accelerate"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
+SPREADING = Path(__file__).parent / "spread_on_cpu.py"
+
+
 def launching(recipe: Recipe, launcher: str) -> list[str]:
-    config = str(LAUNCHERS / launcher)
-    command = ["accelerate.commands.launch", "--config_file", config, "--main_process_port", "0", "-m", "finetune"]
+    """The command of a training under a launch config; under FSDP's it spreads the model, which accelerate does on GPUs only."""
+    program = [str(SPREADING)] if launcher == "fsdp2.yaml" else ["-m", "finetune"]
+    command = ["accelerate.commands.launch", "--config_file", str(LAUNCHERS / launcher), "--main_process_port", "0", *program]
     return [sys.executable, "-m", *command, "train", str(open_run(recipe).folder)]
 
 
@@ -32,6 +38,11 @@ def launch(recipe: Recipe, launcher: str) -> str:
     done = subprocess.run(launching(recipe, launcher), env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def gradient_norms(folder: Path) -> list[float]:
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["gradient_norm"] for line in lines if line["gradient_norm"] is not None]
 
 
 def test_two_processes_train_as_one_with_the_double_batch(prepare: Prepare) -> None:
@@ -55,16 +66,35 @@ def test_a_single_process_under_the_launcher_is_the_command_itself(prepare: Prep
     assert logged(open_run(launched).adapter) == pytest.approx(logged(open_run(alone).adapter), abs=1e-6)
 
 
+@pytest.mark.parametrize("adapter", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+def test_two_processes_that_share_one_model_train_as_one_that_holds_it(prepare: Prepare, adapter: str) -> None:
+    """FSDP2: no process has a whole weight, and what is saved is whole."""
+    settings = (f"adapter={adapter}", "train.max_steps=2", "train.epochs=2", "train.gradient_checkpointing=true")
+    exact = () if adapter == "full" else ("adapter.dropout=0",)
+    one = prepare(*settings, *exact, "train.batch_size=2", "train.accumulation=1", name="one")
+    two = prepare(*settings, *exact, "train.batch_size=1", "train.accumulation=1", name="two")
+    train(one)
+    shown = launch(two, "fsdp2.yaml")
+    assert shown.count("spread: 0 of ") == 2, shown
+    first, second = open_run(one), open_run(two)
+    assert logged(second.adapter) == pytest.approx(logged(first.adapter), abs=2e-5)
+    assert gradient_norms(second.adapter) == pytest.approx(gradient_norms(first.adapter), abs=2e-5)
+    weights, saved = (load_file(run.adapter / "adapter_model.safetensors") for run in (first, second))
+    assert {name: tensor.shape for name, tensor in saved.items()} == {name: tensor.shape for name, tensor in weights.items()}
+    assert second.mark("train")["training"]["valid_loss"] == pytest.approx(mean_of_valid(two), abs=1e-4)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["cpu2.yaml", "fsdp2.yaml"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["asked to stop", "killed"])
-def test_two_processes_stop_together_and_go_on_together(prepare: Prepare, number: signal.Signals) -> None:
+def test_two_processes_stop_together_and_go_on_together(prepare: Prepare, number: signal.Signals, launcher: str) -> None:
     """Random state and data order are each process's own; SIGTERM goes to the launcher, SIGKILL to all of them at once."""
     settings = ("adapter.dropout=0.2", "train.max_steps=40", "train.epochs=30", "train.batch_size=1", "train.eval_every=9")
     undisturbed, stopped = prepare(*settings, name="undisturbed"), prepare(*settings, name="stopped")
-    launch(undisturbed, "cpu2.yaml")
+    launch(undisturbed, launcher)
     run = open_run(stopped)
     log = run.checkpoints / "metrics.jsonl"
-    command = launching(stopped, "cpu2.yaml")
+    command = launching(stopped, launcher)
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         while not (log.exists() and '"step": 5' in log.read_text()):
             with suppress(subprocess.TimeoutExpired):
@@ -79,7 +109,7 @@ def test_two_processes_stop_together_and_go_on_together(prepare: Prepare, number
     assert not run.adapter.exists() and [*run.checkpoints.glob("checkpoint-*")]
     assert number == signal.SIGKILL or "stopped by SIGTERM after step" in said
     before = Kept(run)
-    launch(stopped, "cpu2.yaml")
+    launch(stopped, launcher)
     before.require()
     assert outcome(run.adapter) == outcome(open_run(undisturbed).adapter)
 

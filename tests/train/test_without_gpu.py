@@ -52,6 +52,12 @@ def test_a_launcher_for_several_gpus_is_named_and_one_for_the_cpu_is_not(prepare
     assert on_cpu_instead(recipe) == []
 
 
+def test_a_launcher_that_would_spread_the_model_says_that_a_cpu_does_not(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate leaves FSDP out there without a word."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert on_cpu_instead(prepare()) == ["FSDP spreads a model over GPUs only, so each process holds all of it"]
+
+
 @pytest.mark.slow
 def test_ddp_without_a_gpu_says_so_once(prepare: Prepare) -> None:
     done = subprocess.run(launching(prepare("train.max_steps=1"), "ddp.yaml"), env=ENVIRONMENT, capture_output=True, text=True, check=False)
