@@ -135,7 +135,7 @@ def _llm_vscode(served: Served) -> str:
     fim = shared["fim"]
     assert isinstance(fim, dict)
     values |= {"llm.configTemplate": "Custom", "llm.modelId": served.name, "llm.tokenizer": None}
-    return _json(values | {f"llm.fim.{key}": value for key, value in fim.items()})
+    return _json(values | {f"llm.fillInTheMiddle.{key}": value for key, value in fim.items()})
 
 
 def _llm_nvim(served: Served) -> str:

@@ -46,7 +46,16 @@ def test_every_template_is_the_prompt_that_training_wrote(family: Family, byte_t
     assert filled(ollama[1], "{{ .Prompt }}", "{{ .Suffix }}") == wanted
     if family.fim is not None and family.fim.psm is not None:
         llm = json.loads(files["llm-vscode.json"])
-        assert f"{llm['llm.fim.prefix']}{PREFIX}{llm['llm.fim.suffix']}{SUFFIX}{llm['llm.fim.middle']}" == wanted
+        fim = {key.removeprefix("llm.fillInTheMiddle."): value for key, value in llm.items()}
+        assert fim["enabled"] is True
+        assert f"{fim['prefix']}{PREFIX}{fim['suffix']}{SUFFIX}{fim['middle']}" == wanted
+
+
+def test_llm_vscode_is_told_in_words_that_it_declares() -> None:
+    """Those of its package.json, release 0.2.2; a key that is none is passed over and StarCoder's sentinels are asked with."""
+    declared = {"backend", "configTemplate", "contextWindow", "modelId", "requestBody", "tokenizer", "tokensToClear", "url"}
+    declared |= {f"fillInTheMiddle.{key}" for key in ("enabled", "prefix", "middle", "suffix")}
+    assert {key.removeprefix("llm.") for key in json.loads(served(FIM[0])["llm-vscode.json"])} == declared
 
 
 @pytest.mark.parametrize("family", PREFIX_FIRST, ids=lambda family: family.name)
