@@ -145,15 +145,13 @@ def _commits(tokens: Iterator[bytes]) -> Iterator[Commit]:
     try:
         for token in tokens:
             line = token.removeprefix(b"\n")
-            if not line:
-                continue  # git writes one NUL more after the head of a merge
-            if not line.startswith(b":"):  # a delta begins so, a commit with its id
+            if line[:1] == b":":  # a delta begins so, a commit with its id
+                deltas.append(_delta(line, printable_path(next(tokens))))
+            elif line:  # git writes one NUL more after the head of a merge
                 if found:
                     yield found
                 deltas = []
                 found = _commit(token, deltas)
-                continue
-            deltas.append(_delta(line, printable_path(next(tokens))))
     except GitFailed as error:
         failure = error
     if found:
@@ -169,7 +167,6 @@ def _commit(token: bytes, deltas: list[Delta]) -> Commit:
 
 
 def _delta(line: bytes, path: str) -> Delta:
-    if line.startswith(b"::"):
+    if line[:2] == b"::":
         return Delta("", "", "", "", line.decode().rpartition(" ")[2], path)
-    old_mode, new_mode, before, after, status = line[1:].decode().split()
-    return Delta(old_mode, new_mode, before, after, status, path)
+    return Delta._make((*line[1:].decode().split(" "), path))

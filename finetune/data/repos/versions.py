@@ -18,8 +18,9 @@ class Versions:
 
     def take(self, oid: str) -> Text:
         """The text, for one of its uses."""
-        while oid not in self._held:
+        held = self._held
+        while oid not in held:
             blob = next(self._blobs)
-            self._held[blob.oid] = decode(blob)
-        self._uses[oid] -= 1
-        return self._held[oid] if self._uses[oid] else self._held.pop(oid)
+            held[blob.oid] = decode(blob)
+        left = self._uses[oid] = self._uses[oid] - 1
+        return held[oid] if left else held.pop(oid)
