@@ -145,14 +145,22 @@ def test_some_of_a_card_is_kept_free(plan_of_3b: Plan) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["FSDP", "DEEPSPEED"])
-def test_where_a_launcher_spreads_the_model_the_logits_of_every_token_are_held(
+def test_where_a_launcher_spreads_the_model_the_logits_of_all_learnt_tokens_are_held(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
     recipe = recipe_for(tiny_base, tmp_path, "data.row_length=256", "train.batch_size=2")
     monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
     step = Rehearsal(read_base(recipe.model), recipe, Device(gpu=True, size=None)).step(2, 256)
-    logits = 2 * 256 * 320
+    logits = 2 * 255 * 320
     assert step.rows()[:, Part.LOSS].max() >= logits * (2 + 4), "as computed, and in float32"
+
+
+def test_a_head_that_trains_holds_its_gradient_and_an_eighth_of_the_logits(tiny_base: Path, tmp_path: Path) -> None:
+    """Beside hidden states, their copies and gradients; the logits of all tokens alone are 653 kB."""
+    recipe = recipe_for(tiny_base, tmp_path, "adapter=full", "model.dtype=float32", "data.row_length=256", "train.batch_size=2")
+    step = Rehearsal(read_base(recipe.model), recipe, Device(gpu=False, size=None)).step(2, 256)
+    head, hidden, logits = 320 * 64 * 4, 2 * 255 * 64 * 4, 2 * 255 * 320 * 4
+    assert head + logits / 8 < step.rows()[:, Part.LOSS].max() < head + 2 * logits / 8 + 4 * hidden
 
 
 def test_what_is_proposed_fits_when_it_is_planned(wide: Path, tmp_path: Path) -> None:

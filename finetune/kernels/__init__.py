@@ -1,12 +1,13 @@
 """The parts of a training pass that are computed here, in less time or memory than the libraries take, and to the same result.
 
-    learnt_loss     head and loss over the learnt tokens alone, in parts; on every device
+    learnt_loss     head and loss over the learnt tokens alone, in parts; on every device (head: what a head multiplies by)
     low_rank        a frozen linear layer and its LoRA update as one operation; on a CPU, where it was measured
     attention       attention within the samples of a row, without a mask; on a CPU, and on a GPU that has the kernel for it (joined)
     activation      GELU in one pass over memory; on a CPU, in float32
     rotary          the same for positions in queries and keys
 
-What a kernel does not know (a head that trains, DoRA, a model spread over processes) is left to the libraries.
+What a kernel does not know (DoRA, a head with a bias) is left to the libraries, a head's logits then for all learnt tokens at once. So is
+all but that of a model spread over processes (`learnt_logits` alone).
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch import nn
 from finetune.kernels import joined
 from finetune.kernels.activation import gelu_kernels
 from finetune.kernels.attention import Rehearsed, attention_within_samples
-from finetune.kernels.learnt_loss import learnt_loss
+from finetune.kernels.learnt_loss import learnt_logits, learnt_loss
 from finetune.kernels.low_rank import low_rank_kernels
 from finetune.kernels.rotary import rotary_kernels
 
-__all__ = ["Rehearsed", "kernels"]
+__all__ = ["Rehearsed", "kernels", "learnt_logits"]
 
 
 @contextmanager

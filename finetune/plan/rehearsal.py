@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from finetune.base import BaseFolder
-from finetune.kernels import Rehearsed, kernels
+from finetune.kernels import Rehearsed, kernels, learnt_logits
 from finetune.methods import linear_layers
 from finetune.plan.bits import bnb
 from finetune.plan.counter import Counter, Part, Stage, Timeline
@@ -85,7 +85,7 @@ class Rehearsal:
 
     def _kernels(self, *, beyond_window: bool) -> AbstractContextManager[None]:
         if spread():
-            return nullcontext()
+            return learnt_logits(self.model, all_learnt=True)
         rehearsed = Rehearsed(beyond_window, gpu=self.device.gpu)
         cpu, half = not self.device.gpu, self.formats.products is not None
         return kernels(self.model, cpu=cpu, half=half, checkpointing=self.section.gradient_checkpointing, rehearsed=rehearsed)

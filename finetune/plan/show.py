@@ -85,7 +85,7 @@ def table(plan: Plan) -> Group:
 
 def _of_several() -> Iterator[str]:
     if spread():
-        yield "a launcher spreads the model: counted is one process with all of it and the logits of every token, as training has them"
+        yield "a launcher spreads the model: counted is one process with all of it and the logits of learnt tokens, as training has them"
 
 
 def _memory(plan: Plan) -> Table:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
 from finetune.data.collate import collate, collate_alone
-from finetune.kernels import kernels
+from finetune.kernels import kernels, learnt_logits
 from finetune.model import autocast_dtype, on_cpu
 from finetune.recipe import Recipe, TrainSection
 from finetune.records import IGNORED
@@ -85,9 +85,9 @@ class RowTrainer(Trainer):
         return loss
 
     def _kernels(self) -> AbstractContextManager[None]:
-        """Our own parts of a pass; not where a launcher holds weights in pieces."""
+        """Our own parts of a pass; where a launcher holds weights in pieces, the one that needs no weight."""
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return nullcontext()
+            return learnt_logits(self.adapted)
         return kernels(self.adapted, cpu=on_cpu(), half=self.args.bf16 or self.args.fp16, checkpointing=self.section.gradient_checkpointing)
 
     def _parts_of_step(self, learnt: int, learnt_in_step: Tensor | int | None) -> float:

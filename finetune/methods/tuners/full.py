@@ -45,11 +45,14 @@ class FullLayer(OwnLayer):
         self.full_bias = nn.ParameterDict()
 
     def add(self, name: str, *, shared: nn.Parameter | None) -> None:
-        """Copy the base's weights, or take the copy of a layer that this one is tied to."""
+        """Copy the base's weights, or take the copy of a layer that this one is tied to.
+
+        In float32 from the start: peft would bring each layer's there by itself, and what was tied would be two.
+        """
         for part, copies in self._copies().items():
             original = getattr(self.get_base_layer(), part, None)
             if original is not None:
-                copies[name] = shared if shared is not None and part == "weight" else nn.Parameter(original.detach().clone())
+                copies[name] = shared if shared is not None and part == "weight" else nn.Parameter(_whole(original))
 
     def adapted(self, x: Tensor, name: str) -> Tensor:
         base = self.get_base_layer()
@@ -92,6 +95,10 @@ class FullModel(OwnModel):
     def _remap_adapter_state_dict_for_load(cls, model: nn.Module, *rest: Any, **named: Any) -> dict[str, Tensor]:
         found: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(model, *rest, **named)
         return found | {name: found[first] for name, first in _twins(model).items() if first in found}
+
+
+def _whole(weight: Tensor) -> Tensor:
+    return weight.detach().to(torch.promote_types(weight.dtype, torch.float32), copy=True)
 
 
 def _twins(model: nn.Module) -> dict[str, str]:

@@ -33,12 +33,20 @@ class OwnLayer(nn.Module, BaseTunerLayer):
     def forward(self, x: Tensor) -> Tensor:
         if self.rows is not None:
             return self._by_row(x, self.rows)
-        names = [] if self.disable_adapters else [name for name in self.active_adapters if name in self._get_available_adapters()]
-        if not names:
+        name = self.active_name()
+        if name is None:
             plain: Tensor = self.base_layer(x)
             return plain
-        (name,) = names
         return self.adapted(x, name)
+
+    def active_name(self) -> str | None:
+        """The adapter that all rows are under; None for the base."""
+        known = self._get_available_adapters()
+        names: list[str] = [] if self.disable_adapters else [name for name in self.active_adapters if name in known]
+        if not names:
+            return None
+        (name,) = names
+        return name
 
     def _by_row(self, x: Tensor, rows: Sequence[str]) -> Tensor:
         """Each row under its own adapter; neighbours under one adapter are computed together."""
