@@ -183,15 +183,16 @@ def _continue(served: Served) -> str:
 
 def _tabby(served: Served) -> str:
     """For a Tabby that asks this server; one that loads the file itself takes the folder `tabby`."""
-    kind = "llama.cpp/completion" if served.llama else "openai/completion"
+    # openai/completion leaves the template out and sends the suffix apart, which vLLM does not take
     values = {
-        "kind": kind,
+        "kind": "llama.cpp/completion" if served.llama else "vllm/completion",
         "model_name": served.name,
         "api_endpoint": served.url if served.llama else f"{served.url}/v1",
         "api_key": served.key or "",
         "prompt_template": template(served.family, "{prefix}", "{suffix}"),
+        "additional_stop_words": stop_words(served.family),
     }
-    # a JSON string without characters beyond ASCII is a TOML string
+    # a JSON string without characters beyond ASCII, and a list of such, is TOML too
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     tokens = "max_input_length counts characters: about three for a token"
     return "\n".join(

@@ -64,9 +64,10 @@ def test_every_stop_token_is_in_every_list(family: Family) -> None:
     lists = [
         yaml.safe_load(files["continue.yaml"])["models"][0]["defaultCompletionOptions"]["stop"],
         json.loads(files["llm-vscode.json"])["llm.requestBody"]["stop"],
+        tomllib.loads(files["tabby-config.toml"])["model"]["completion"]["http"]["additional_stop_words"],
         re.findall(r'^PARAMETER stop "(.*)"$', modelfile(family, context=8, adapter=True), re.MULTILINE),
     ]
-    assert lists == [stop_words(family)] * 3
+    assert lists == [stop_words(family)] * 4
     assert all(f'"{word}"' in files["llm.nvim.lua"] for word in family.stop)  # as it is: LuaJIT reads no \uXXXX
     assert set(family.stop) <= set(stop_words(family)) and (family.file_sep is None or family.file_sep in stop_words(family))
 
@@ -96,6 +97,13 @@ def test_a_key_reaches_the_clients_that_send_one() -> None:
     assert yaml.safe_load(files["continue.yaml"])["models"][0]["apiKey"] == "it's secret"
     assert tomllib.loads(files["tabby-config.toml"])["model"]["completion"]["http"]["api_key"] == "it's secret"
     assert not [name for name, text in served(FIM[0]).items() if "secret" in text]
+
+
+def test_tabby_fills_in_the_template_for_either_engine() -> None:
+    """Of `openai/completion` it passes over the template and sends the suffix apart, which vLLM refuses (Tabby's completion/mod.rs)."""
+    asked = [tomllib.loads(served(FIM[0], llama=llama)["tabby-config.toml"])["model"]["completion"]["http"] for llama in (True, False)]
+    assert [http["kind"] for http in asked] == ["llama.cpp/completion", "vllm/completion"]
+    assert [http["api_endpoint"] for http in asked] == ["http://127.0.0.1:8012", "http://127.0.0.1:8012/v1"]
 
 
 def test_ollamas_file_names_the_files_beside_it() -> None:
