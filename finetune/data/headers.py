@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 
 from finetune.data.classifier import licences_in
-from finetune.data.named_licences import licences_named
+from finetune.data.clauses import licences_by_clauses
+from finetune.data.named_licences import licences_named, with_binding
 from finetune.data.spdx import expression_in, joined
 
 HEAD = 4096  # characters in which a file states its licence
 COVERAGE = 40.0  # percent of a comment's words that a known notice must be: names, years and what the file is for stand beside it
 
-TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)")
+TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)", re.IGNORECASE)
 NOTICE = re.compile(r"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use", re.IGNORECASE)
 SMALL = ("licen", "gpl", "permission is hereby granted", "permission to use", "redistribution and use")
 
@@ -36,11 +37,11 @@ MARKS = re.compile(r"^[ \t]*(?:#+|//+|/?\*+/?|--+|;+|%+|!+|'+|::|<!--|-->|\"\"\"
 def licence_of_text(text: str) -> str | None:
     """What a file states at its head: its SPDX tags, or the notices, else the names, in each comment before its code; joined by AND."""
     head = text[:HEAD]
+    if not _may_speak_of_one(head):
+        return None
     if tagged := joined(expression_in(tag[1]) for tag in TAG.finditer(head)):
         return tagged
-    if not _may_speak_of_one(head) or NOTICE.search(head) is None:
-        return None
-    return _noticed(head)
+    return _noticed(head) if NOTICE.search(head) else None
 
 
 def comments_before_code(head: str) -> Iterator[str]:
@@ -66,4 +67,5 @@ def _noticed(head: str) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def _known(comment: str) -> tuple[str, ...]:
-    return (*(licences_in(comment, coverage=COVERAGE) or licences_named(comment)),)
+    known = licences_in(comment, coverage=COVERAGE) or licences_by_clauses(comment)
+    return tuple(with_binding(known, comment) or licences_named(comment))

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from finetune.data.classifier import licences_in
-from finetune.data.named_licences import licences_named
+from finetune.data.clauses import licences_by_clauses
+from finetune.data.named_licences import licences_named, with_binding
 from finetune.data.spdx import joined
 
 UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
@@ -114,7 +115,7 @@ def _together(licences: dict[str, str], *, offered: bool) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _classified(text: str) -> str:
-    known = licences_in(text, coverage=COVERAGE)
+    known = with_binding(licences_in(text, coverage=COVERAGE) or licences_by_clauses(text), text)
     if not known and len(text) <= LONGEST_NOTICE:
         known = licences_named(text)
     return joined(known) or UNKNOWN

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from finetune.data.spdx import categories, is_permissive
+from finetune.data.spdx import categories, is_permissive, joined
 
 _LICENCE = r"(?:\s+|-)Licen[sc]e(?!d)"
 _PUBLIC = rf"General\s+Public{_LICENCE}"
+_PART = r"\W+(?:(?:Non\W?Commercial|NC)|(?:Share\W?Alike|SA)|(?:No\W?Deriv(?:ative)?s?(?:\s+Works)?|ND))\b"
 # What a name begins in SPDX, how it is written, and the version that is meant where none is said; GNU's own texts say: any.
 _NAMES = (
     ("AGPL", rf"(?:GNU\s+)?(?:Affero\s+(?:GNU\s+)?{_PUBLIC}|AGPL)", "3.0"),
@@ -22,7 +23,34 @@ _NAMES = (
     ("BSD-3-Clause", r"BSD[\s-]+3[\s-]+clause|(?:3|three)[\s-]+clause\s+BSD|(?:New|Modified|Revised)\s+BSD", ""),
     ("MIT", r"MIT(?:/X11)?|Expat", ""),
     ("ISC", r"ISC", ""),
+    ("BSD-4-Clause", r"BSD[\s-]+4[\s-]+clause|(?:4|four)[\s-]+clause\s+BSD|Original\s+BSD", ""),
     ("BSD", r"BSD", ""),  # one of several, known by no identifier
+    ("CC0", r"CC0|(?:Creative\s+Commons|CC)[\s-]+Zero", "1.0"),
+    (
+        "CC-BY",
+        rf"(?:Creative\s+Commons|CC)\W+(?:{_LICENCE}\s+\W*)?(?:BY|Attribution)(?P<parts>(?:{_PART})*)(?!\W+(?:Share|Non|No\s|SA\b|NC\b|ND\b))",
+        "",
+    ),
+    ("CDDL", rf"Common\s+Development\s+(?:and|&)\s+Distribution{_LICENCE}|CDDL", "1.0"),
+    ("ECL", rf"Educational\s+Community{_LICENCE}", "2.0"),
+    ("MS-PL", rf"Microsoft\s+Public{_LICENCE}|Ms-PL", ""),
+    ("MS-RL", rf"Microsoft\s+Reciprocal{_LICENCE}|Ms-RL", ""),
+    ("OSL", rf"Open\s+Software{_LICENCE}|OSL", "3.0"),
+    ("AFL", rf"Academic\s+Free{_LICENCE}|AFL", "3.0"),
+    ("Artistic", rf"Artistic{_LICENCE}", "1.0"),
+    ("EUPL", rf"European\s+Union\s+Public{_LICENCE}|EUPL", "1.2"),
+    ("CPL", rf"Common\s+Public{_LICENCE}|CPL", "1.0"),
+    ("CPAL", rf"Common\s+Public\s+Attribution{_LICENCE}|CPAL", "1.0"),
+    ("CECILL", r"CeCILL", "2.0"),
+    ("OFL", rf"(?:SIL\s+)?Open\s+Font{_LICENCE}|OFL", "1.1"),
+    ("BSL-1.0", rf"Boost(?:\s+Software)?{_LICENCE}", ""),
+    ("Zlib", rf"zlib(?:/libpng)?{_LICENCE}|zlib/libpng|zlib", ""),
+    ("PostgreSQL", rf"PostgreSQL{_LICENCE}", ""),
+    ("OpenSSL", rf"OpenSSL{_LICENCE}", ""),
+    ("NCSA", rf"NCSA(?:\s+Open\s+Source)?{_LICENCE}", ""),
+    ("FTL", rf"FreeType(?:\s+Project)?{_LICENCE}", ""),
+    ("Libpng", rf"libpng{_LICENCE}", ""),
+    ("WTFPL", r"WTFPL", ""),
 )
 _LATER = r"\+|[\s,;(-]*or[\s,(-]+(?:at\s+your\s+option[\s,)]+)?(?:any\s+)?(?:later|newer|higher)\b"
 _PUBLISHED = r"(?:\s+(?:as\s+)?published\s+by\s+the\s+Free\s+Software\s+Foundation[;,.]?(?:\s+either)?)?"
@@ -35,16 +63,18 @@ _NAME = re.compile(
 _IDENTIFIER = re.compile(r"[a-z][\w.]*(?:-[\w.]*\w)+", re.IGNORECASE)
 _OTHER = re.compile(r"(?:(?!under\b|by\b)[a-z][\w.+-]*\s+){0,3}?[a-z][\w.+-]*(?=\s*(?:/|\s(?:and/)?or\b|\sand\b))", re.IGNORECASE)
 _TERMS = (
-    r"(?:(?:the|a|an|either|both|dual|same|terms|and|conditions|of)\s+){0,9}(?:version\s+(?P<before>[1-4](?:\.\d)?)\s+of\s+(?:the\s+)?)?"
+    r"(?:(?:the|a|an|either|both|dual|same|terms|and|conditions|of)\s+){0,9}"
+    r"(?:version\s+(?P<before>[1-4](?:\.\d)?)(?P<beyond>\s+or\s+(?:any\s+)?later)?\s+of\s+(?:the\s+)?)?"
 )
 _GRANT = re.compile(
-    rf"\b(?:(?P<under>under)|(?:governed|covered)\s+by|subject\s+to|(?P<directly>licen[sc]ed|licen[sc]e\s+is)|(?P<field>licen[sc]e\s*[:=]))"
-    rf"\s+(?P<terms>{_TERMS})",
+    rf"(?:\b(?:(?P<under>under)|(?:governed|covered)\s+by|subject\s+to|(?P<directly>licen[sc]ed|licen[sc]e\s+is))\s+"
+    rf"|\b(?P<field>licen[sc]e[\"']?\s*[:=])\s*[\"']?|@(?P<tag>licen[sc]e)\s+)(?P<terms>{_TERMS})",
     re.IGNORECASE,
 )
 _NEXT = re.compile(rf"\s*(?P<joins>,|/|\bor\b|\band/or\b|\band\b)\s*{_TERMS}", re.IGNORECASE)
 # A name that is somebody's as well is a licence's where the word stands beside it, a version, or nothing more.
-_SHORT = ("Apache", "MIT", "ISC")
+_BY = re.compile(r"\bBY-(?:NC|SA|ND)\S*", re.IGNORECASE)
+_SHORT = ("Apache", "MIT", "ISC", "Zlib")
 _ENDS = re.compile(r"[\s\"'*]*(?:[.,;:()|<>©]|\n|\Z|-+\s)|\s+(?:licen[sc]e|by|as|see|copyright|https?)", re.IGNORECASE)
 _GIVES = re.compile(
     r"\b(?:released?|re-?licen[sc]ed|(?:re-?)?distributed?|licen[sc]ed?|available|provided|published|offered|permitted)\b[^.;]*\Z",
@@ -53,11 +83,13 @@ _GIVES = re.compile(
 _WORKS = re.compile(r"\b(?:r[au]n|work|develop|test|buil[dt]|serv|host|deploy|install|operat|execut|compil)\w*\s+\Z", re.IGNORECASE)
 _OF_ANOTHER = re.compile(r"\b(?:(?:which|that)\s+(?:is|are|was|were|has|have)|depend(?:s|ing)?\s+on|based\s+on)\b[^.;]*\Z", re.IGNORECASE)
 _NOT = re.compile(
-    r"\b(?:not|no(?!\s(?:[\w\s]{0,40}\s)?warrant)|never|neither|nor|incompatible|instead\s+of|unlike)\b"
+    r"\b(?:\w+n't|not|no(?!\s(?:[\w\s]{0,40}\s)?warrant)|never|neither|nor|incompatible|instead\s+of|unlike)\b"
     r"(?:(?!\b(?:except|unless|other(?:wise)?\s+than)\b)[^.;])*\Z",
     re.IGNORECASE,
 )
 _CHOICE = re.compile(r"\bdual|\bchoice\b|\boption\b|\beither\b", re.IGNORECASE)
+_BINDS = re.compile(r"GPL|General\s+Public|Mozilla\s+Public|Share-?Alike", re.IGNORECASE)
+_EITHER = re.compile(r"\balternatively\b|\bdual(?:ly)?\b|\b(?:your|a|the)\s+choice\s+of\b", re.IGNORECASE)
 _BACK = 60  # characters before a name in which it may be denied, or said to be one of several
 
 
@@ -74,10 +106,11 @@ class _Named(NamedTuple):
         return self.identifier is not None and not is_permissive(self.identifier.lower())
 
 
-def licences_named(text: str) -> list[str]:
+def licences_named(text: str, *, others: bool = True) -> list[str]:
     """SPDX expressions of the licences that a text says it is under, by name; none that it says it is not under.
 
-    Where it may speak of something else, a permissive licence is not believed and another is: a mistake leaves a file out.
+    Where it may speak of something else, a permissive licence is not believed and another is, unless `others` is False: a mistake leaves
+    a file out.
     """
     found, place = list[str](), 0
     while grant := _GRANT.search(text, place):
@@ -85,17 +118,27 @@ def licences_named(text: str) -> list[str]:
         named, choice = _chain(text, grant)
         place = named[-1].end if named else grant.end()
         if not (named and _given(before, grant, named[0])):
-            named, choice = [each for each in named if each.binding and not _NOT.search(before.rpartition(",")[2])], False
+            named, choice = [each for each in named if others and each.binding and not _NOT.search(before.rpartition(",")[2])], False
         names = list(dict.fromkeys(each.identifier for each in named if each.identifier))
         found += [" OR ".join(names)] if names and (choice or _CHOICE.search(before) and len(named) > 1) else names
     return found
+
+
+def with_binding(known: list[str], text: str) -> list[str]:
+    """Known licences, and where all are permissive, those that bind and that the text says it is under as well, or instead."""
+    if not known or not _BINDS.search(text) or not all(is_permissive(name.lower()) for name in known):
+        return known
+    named = [each for each in licences_named(text, others=False) if not is_permissive(each.lower())]
+    if named and _EITHER.search(text):
+        return [f"{joined(known)} OR {joined(named)}"] if len(known) == len(named) == 1 else known
+    return known + named
 
 
 def _given(before: str, grant: re.Match[str], first: _Named) -> bool:
     """Whether a permissive licence is believed, too: what stands before it says that it is given, not denied, and not of another work."""
     if _NOT.search(before) or not first.known:
         return False
-    if grant["field"]:
+    if grant["field"] or grant["tag"]:
         return True
     sure = (
         not grant["under"]
@@ -130,11 +173,23 @@ def _name(text: str, before: re.Match[str]) -> _Named | None:
     said, worded = match["version"] or before["before"], "licen" in match[0].lower()
     if begins in _SHORT and not (said or worded or _ENDS.match(text, match.end()) or _joined(text, match.end())):
         return None
-    version, later = said or usual.removesuffix("+"), match["later"] or (not said and usual.endswith("+"))
-    name = "-".join(filter(None, (begins, version + ".0" * (version.isdigit())))) if usual else begins
+    version, later = said or usual.removesuffix("+"), match["later"] or before["beyond"] or (not said and usual.endswith("+"))
+    if begins == "CC-BY":
+        begins, version = _creative_commons(match["parts"] or (parts := _BY.search(text)) and parts[0] or "", version)
+    name = "-".join(filter(None, (begins, version + ".0" * (version.isdigit())))) if usual or begins.startswith("CC-BY") else begins
     if begins in ("AGPL", "LGPL", "GPL", "GFDL"):
         name += "-or-later" if later else "-only"
     return _Named(categories().get(name.lower(), (None,))[0], match.end(), worded)
+
+
+def _creative_commons(parts: str, version: str) -> tuple[str, str]:
+    """The name of a Creative Commons licence by its parts; where one binds, a version that is not said is the newest."""
+    said = parts.lower()
+    kept = [
+        "CC-BY",
+        *(short for short, sign in (("NC", r"non|nc"), ("SA", "sh|sa"), ("ND", r"no.?d|nd")) if re.search(rf"\b(?:{sign})", said)),
+    ]
+    return "-".join(kept), version or ("4.0" if len(kept) > 1 else "")
 
 
 def _joined(text: str, place: int) -> bool:
