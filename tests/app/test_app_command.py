@@ -152,9 +152,9 @@ def test_a_login_needs_a_user_and_a_password(run: Run, capsys: pytest.CaptureFix
     assert "write --auth USER:PASSWORD" in refusal(capsys, str(run.folder), "--auth", auth)
 
 
-def status(url: str) -> int:
+def status(url: str, posted: bytes | None = None) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, posted, timeout=20) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -163,8 +163,10 @@ def status(url: str) -> int:
 
 def test_nobody_reads_the_page_without_the_login(serve: Serve, completer: FakeCompleter) -> None:
     url = serve(completer, auth=("reader", "secret"))
-    assert status(url + "config") == 401
-    assert status(url + "gradio_api/info") == 401
+    for asked in ("config", "info", "queue/data?session_hash=a", "queue/status", f"file={__file__}"):
+        assert status(url + ("" if asked == "config" else "gradio_api/") + asked) == 401, asked
+    for posted in ("queue/join", "call/work", "run/work", "upload"):
+        assert status(url + f"gradio_api/{posted}", b"{}") == 401, posted
 
 
 def test_files_of_the_machine_are_not_served(serve: Serve, completer: FakeCompleter, tmp_path: Path) -> None:

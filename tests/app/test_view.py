@@ -76,6 +76,14 @@ def test_no_speed_is_given_where_none_can_be_known() -> None:
     assert "tokens/s" not in shown([Answer("base", "", 0, 0.0, stopped=False, finished=False)], PLAIN, state="running")
 
 
+def test_a_blind_record_tells_neither_arms_nor_times_before_the_vote() -> None:
+    answers = [Answer(arm, text, 4, 0.5, stopped=True, finished=True, first_s=0.1) for arm, text in (("tuned", "x"), ("base", "y"))]
+    hidden = Record(PLAIN, Sampling(), answers, "ended", "2026-01-02T03:04:05Z", blind=True)
+    told = ("tuned", "base", "0.50 s", "0.10 s", "tokens/s")
+    assert not [word for word in told if word in panels(hidden, "Differences")]
+    assert not [word for word in told if word not in panels(replace(hidden, choice="tuned"), "Differences")]
+
+
 def test_an_empty_answer_is_said_to_be_empty() -> None:
     assert "(nothing)" in shown([answer("", tokens=0)], PLAIN, state="ended")
 
