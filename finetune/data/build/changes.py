@@ -58,7 +58,9 @@ def heard(task: Task, look: Outlook, tally: Tally) -> Iterator[tuple[Heard, Chan
     data = task.job.recipe.data
     programs = max((miner.program_files for miner in data.miners if isinstance(miner, ChangeMiner)), default=0)
     selection, limit = task.tools.selection, data.history
-    read = (read_changes(each, tally, limit=limit, selection=selection, programs=programs) for each in task.own.repositories)
+    read = (
+        read_changes(each, tally, limit=limit, selection=selection, programs=programs, kept=task.kept) for each in task.own.repositories
+    )
     for change in drop_copies(_changes(cleaned(chain.from_iterable(read), task.tools, tally)), tally):
         reason, detail = _against(change, look)
         yield Heard(digest(change), change.origin, reason, detail), None if reason else change

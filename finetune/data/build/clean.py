@@ -34,7 +34,8 @@ def clean(task: Task) -> None:
     by, repositories = recipe.data.split, task.own.repositories
     split = open_split(repositories, by=by.by, date=by.date, valid_share=recipe.data.valid_share, seed=recipe.seed)
     read = chain.from_iterable(
-        read_files(repository, tally, selection=task.tools.selection) for repository in task.track(repositories, label="reading")
+        read_files(repository, tally, selection=task.tools.selection, kept=task.kept)
+        for repository in task.track(repositories, label="reading")
     )
     facts, names = [], []
     with write_spool(task.folder / FILES, SourceFile) as written:

@@ -12,6 +12,7 @@ from finetune.data.licences import Scopes, is_licence_file, is_named_for_a_licen
 from finetune.data.notebooks import as_script
 from finetune.data.repos.attributes import NOTHING, Attributes, Marks
 from finetune.data.repos.git import Blob, Store
+from finetune.data.repos.kept import Kept
 from finetune.data.repos.opening import Repository
 from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
 from finetune.data.repos.trees import MISSING_TREE, Entry, list_tree
@@ -23,13 +24,20 @@ MAX_BYTES = 10_000_000  # a larger file is never read; the filter too_large asks
 
 
 def read_files(
-    repository: Repository, tally: Tally, *, selection: Selection = EVERYTHING, max_bytes: int = MAX_BYTES
+    repository: Repository,
+    tally: Tally,
+    *,
+    selection: Selection = EVERYTHING,
+    max_bytes: int = MAX_BYTES,
+    kept: Kept | None = None,
 ) -> Iterator[SourceFile]:
     """Every wanted file that is text in a known language; each of the others is counted with its reason.
 
-    Each distinct blob is read once: the paths that share it come together, in the order of their first.
+    Each distinct blob is read once: the paths that share it come together, in the order of their first. `kept` holds what was read
+    for `read_changes`, and the licences' files that are files too.
     """
-    with repository.store() as store:
+    with repository.store() as opened:
+        store = opened._replace(kept=kept)
         entries = list_tree(store, repository.commit)
         tally.read += len(entries)
         if reason := selection.against_repository(repository):

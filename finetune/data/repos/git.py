@@ -12,10 +12,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from finetune.data.repos.process import CHUNK, Process, own_folder, remove, run
 from finetune.errors import DataError
+
+if TYPE_CHECKING:
+    from finetune.data.repos.kept import Kept
 
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
@@ -72,11 +75,12 @@ def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 class Store(NamedTuple):
-    """A repository's objects, by id."""
+    """A repository's objects, by id; what is `kept` of them is not asked of git."""
 
     path: str  # of the repository, for messages
     folder: Path
     objects: str
+    kept: Kept | None = None
 
     @contextmanager
     def _asked(self, lines: Iterable[bytes]) -> Iterator[IO[bytes]]:
@@ -129,6 +133,11 @@ class Store(NamedTuple):
         An object that is missing or damaged costs itself alone. Trees are given as they are stored.
         """
         wanted = list(oids)
+        if self.kept is None:
+            return self._read(wanted, max_bytes)
+        return self.kept.through(self.objects, wanted, lambda others: self._read(others, max_bytes), max_bytes)
+
+    def _read(self, wanted: list[str], max_bytes: int) -> Iterator[Blob]:
         given, at_once = 0, len(wanted)
         while given < len(wanted):
             asked = wanted[given : given + at_once]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from finetune.data.notebooks import NOTEBOOK, as_script
 from finetune.data.repos.attributes import NOTHING, Attributes
 from finetune.data.repos.files import MAX_BYTES, scopes_of
 from finetune.data.repos.git import Store
+from finetune.data.repos.kept import Kept
 from finetune.data.repos.log import Commit, read_log
 from finetune.data.repos.opening import Repository
 from finetune.data.repos.renames import Delta, Names
@@ -49,8 +51,8 @@ def read_changes(
     *,
     limit: int | None,
     selection: Selection = EVERYTHING,
-    max_bytes: int = MAX_BYTES,
     programs: int = 0,
+    kept: Kept | None = None,
 ) -> Iterator[Change]:
     """Commits without merges that change one file and nothing else; of each of the others the reason is counted.
 
@@ -62,8 +64,9 @@ def read_changes(
     The path is the file's name today, renames followed, so that a file and all its changes fall on one side of the split;
     the name it had then is the one path of the commit. The licence is the one stated in the new text, else the nearest
     licence file's at the repository's commit; what .gitattributes says is taken from there too.
+    Of what `read_files` has `kept`, nothing is asked of git again; it is let go at the end.
     """
-    with repository.store() as store:
+    with _ending(repository, kept) as store:
         commits = read_log(store, repository.commit, limit=limit, since=selection.since)
         if reason := selection.against_repository(repository):
             for commit in filter(selection.reaches, commits):
@@ -71,11 +74,25 @@ def read_changes(
                 tally.drop(Origin(repository.name, commit.oid, _only_path(commit)), reason)
             return
         entries = list_tree(store, repository.commit)
-        reader = _Reader(repository, store, scopes_of(store, entries), Attributes(store, entries), max_bytes)
+        reader = _Reader(repository, store, scopes_of(store, entries), Attributes(store, entries))
         chosen = _Chosen(repository, selection, authored(repository, store, selection), programs)
         modified = _modified(commits, chosen, tally)
         while batch := list(islice(modified, BATCH)):
             yield from reader.changes(batch, tally)
+
+
+@contextmanager
+def _ending(repository: Repository, kept: Kept | None) -> Iterator[Store]:
+    """The repository's objects for the last time: what is kept of them serves, and goes."""
+    with repository.store() as store:
+        if kept is None:
+            yield store
+            return
+        kept.fill()
+        try:
+            yield store._replace(kept=kept)
+        finally:
+            kept.forget(store.objects)
 
 
 class _Chosen(NamedTuple):
@@ -163,13 +180,12 @@ class _Reader:
     store: Store
     scopes: Scopes
     attributes: Attributes
-    max_bytes: int
 
     def changes(self, batch: list[Modified], tally: Tally) -> Iterator[Change]:
         """The batch by path, so that a file's versions come in a row and a blob is held no longer than its next use."""
         batch.sort(key=lambda change: change.path)
         uses = Counter(oid for change in batch for oid in (change.after, change.before))
-        texts = Versions(self.store, uses, self.max_bytes)
+        texts = Versions(self.store, uses, MAX_BYTES)
         marks = self.attributes.of(dict.fromkeys(change.today.encode() for change in batch))
         for change in batch:
             after, before = texts.take(change.after), texts.take(change.before)
