@@ -24,7 +24,7 @@ SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another us
 RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
 
 # Versions are asked for by path, where a delta's base is near: git's own limit (96 MB) would be filled with pages that are never
-# looked at again, a tenth of its CPU-seconds. Smaller still, and a file of a megabyte loses its bases before they are needed.
+# looked at again (docs/benchmarks/history.md). Not the least that does for small files: a chain of deltas may hold 50 bases.
 CONFIG = """[core]
 repositoryformatversion = 1
 bare = true
