@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from finetune.data.store import read_rows
 from finetune.errors import TrainError
 from finetune.files import staged_folder, write_atomic
 from finetune.lock import hold
-from finetune.methods import save_adapter
+from finetune.methods import AdaLora, save_adapter
 from finetune.model import Load, load_model, on_cpu
 from finetune.preflight import Preflight, check_training
 from finetune.quiet import quiet_libraries
@@ -92,9 +92,15 @@ def _refuse(base: BaseFolder, recipe: Recipe) -> None:
     """Raises for what can not end well on this machine."""
     from finetune.plan import require_fit
 
-    if faults := [*tracker_faults(recipe)]:
+    if faults := [*tracker_faults(recipe), *_spread_faults(recipe)]:
         raise TrainError("\n".join(faults))
     require_fit(base, recipe)
+
+
+def _spread_faults(recipe: Recipe) -> Iterator[str]:
+    """peft reads weights of these methods outside the pass that FSDP brings them together for, and met pieces there."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and (recipe.adapter.prompt_tokens or isinstance(recipe.adapter, AdaLora)):
+        yield f"adapter={recipe.adapter.kind}: FSDP spreads weights that it reads whole; write adapter=lora, or use ddp.yaml"
 
 
 def on_cpu_instead(recipe: Recipe) -> list[str]:

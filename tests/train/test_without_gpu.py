@@ -12,8 +12,9 @@ from test_launch import ENVIRONMENT, launching
 from training_runs import Prepare
 
 from finetune.__main__ import main
+from finetune.errors import TrainError
 from finetune.run import open_run
-from finetune.train import on_cpu_instead
+from finetune.train import on_cpu_instead, train
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 FOR_A_GPU = ("model.quantization=nf4", "model.dtype=float16", "train.optimizer=paged_adamw_8bit", "train.max_steps=1")
@@ -56,6 +57,19 @@ def test_a_launcher_that_would_spread_the_model_says_that_a_cpu_does_not(prepare
     """accelerate leaves FSDP out there without a word."""
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert on_cpu_instead(prepare()) == ["FSDP spreads a model over GPUs only, so each process holds all of it"]
+
+
+@pytest.mark.parametrize(
+    "settings", [("adapter=p_tuning", "data.packing=false", "export=adapter"), ("adapter=adalora",)], ids=lambda each: each[0]
+)
+def test_a_method_that_reads_weights_whole_is_refused_where_they_would_be_spread(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
+) -> None:
+    """Both ended in torch's words in the first pass under FSDP2."""
+    recipe = prepare(*settings)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(TrainError, match=rf"{settings[0]}: FSDP spreads weights that it reads whole; write adapter=lora, or use ddp.yaml"):
+        train(recipe)
 
 
 @pytest.mark.slow
