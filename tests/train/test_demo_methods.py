@@ -20,7 +20,7 @@ from finetune.run import Run, open_run
 from finetune.train import train
 from finetune.train.log import LogLine
 
-SMALL = ("train.max_steps=3", "train.save_every=1", "train.accumulation=1", "train.learning_rate=1e-3")
+SMALL = ("train.max_steps=2", "train.save_every=1", "train.accumulation=1", "train.learning_rate=1e-3")
 WAYS = {
     "lora": (),
     "qlora": ("model.quantization=nf4",),
@@ -31,7 +31,6 @@ WAYS = {
     "adapter_p": ("adapter=adapter_p", "export=adapter"),
     "parallel": ("adapter=parallel", "export=adapter"),
 }
-OFTEN = ("lora", "qlora")
 
 
 class CutShort(Exception):
@@ -43,7 +42,7 @@ def cut_at(step: int, line: LogLine) -> None:
         raise CutShort
 
 
-@pytest.mark.parametrize("way", [way if way in OFTEN else pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_method_walks_the_whole_road_on_the_demo_base(prepare: Prepare, tmp_path: Path, way: str) -> None:
     recipe = prepare(*SMALL, *WAYS[way], base=DEMO)
     run = open_run(recipe)
