@@ -117,6 +117,7 @@ PLACES = {
     "otp_key": ("otpauth://totp/corp:jane?secret={}&issuer=corp", drawn(32, UPPER)),
     "header_key": ('curl -H "X-Api-Key: {}" h', drawn(32)),
     "flag_key": ("tool login --token={} --verbose", drawn(32)),
+    "set_key": ("setx /M API_TOKEN {}", drawn(20)),
     "command_password": ("mysql -u root -p{} app", PASSWORD),
     "user_password": ("curl -u svc:{} https://api.corp.io", PASSWORD),
     "given_password": ('new NetworkCredential("svc", "{}")', PASSWORD),

@@ -121,6 +121,50 @@ def test_the_letter_of_an_escape_is_no_part_of_a_token(redactor, kind):
         assert redactor.redact(f'x = "a{escape}{TOKENS[kind]}{escape}"') == (f'x = "a{escape}<KEY>{escape}"', Counter({kind: 1}))
 
 
+@pytest.mark.parametrize("kind", TOKENS)
+def test_a_percent_escape_before_a_token_is_no_part_of_it(redactor, kind):
+    for escape in ("%20", "%2B", "token%3D", "%22", "%2f", "q%3A"):
+        assert redactor.redact(f"x?a={escape}{TOKENS[kind]} ")[0] == f"x?a={escape}<KEY> "
+
+
+def test_a_link_in_a_link_hides_neither_a_token_nor_an_address(redactor):
+    assert redactor.redact(f"?next=%2Fback%3Ftoken%3D{drawn(32)}%26x")[0].startswith("?next=%2Fback%3Ftoken%3D<KEY>")
+    assert redactor.redact("mailto:?cc=%20jane.doe@corp-mail.io")[0] == "mailto:?cc=%20<EMAIL>"
+    assert redactor.redact(f"https://a.corp.io/c?sig={drawn(21)}%2B{drawn(21, alphabet=HEX)}%3D")[0] == "https://a.corp.io/c?sig=<KEY>"
+
+
+@pytest.mark.parametrize("escape", ["%20", "%26", "%2B", "%3A", "%3F", "%40", "%5B"])
+def test_an_escape_in_the_password_of_an_url_leaves_its_host(redactor, escape):
+    assert redactor.redact(f"postgres://admin:S3cr{escape}t9@db.corp.io/x")[0] == "postgres://admin:<PASSWORD>@db.corp.io/x"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("setx API_TOKEN {}", 'setx /M API_TOKEN "{}"', "setenv API_TOKEN {}", "export API_TOKEN {}", "set -gx API_TOKEN '{}'"),
+        *("heroku config:set API_TOKEN {}", "heroku config:set API_TOKEN={}", "fly secrets set API_TOKEN={}"),
+        *("gh secret set API_TOKEN --body {}", 'gh secret set API_TOKEN -b "{}"', "git config --global github.token {}"),
+        *("npm config set //registry.corp.io/:_authToken {}", "pulumi config set --secret dbPassword {}", "mysql -p{}"),
+    ],
+)
+def test_a_value_in_another_word_than_its_name_is_found(redactor, anchored, command):
+    value = drawn(22) + "7a9"
+    for each in (redactor, anchored):
+        assert value not in each.redact(command.format(value))[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("set password minimum-length 12345678", "export const tokenize value12345", "set API_TOKEN environment variable"),
+        *("git config credential.helper store2345", "set auth type sha256-hmac-v4-signature", "printf('%20s token')"),
+        *("config secret name-of-my-secret", "set token_url https://corp.io/v2/tokens", "%20d %3d"),
+    ],
+)
+def test_words_after_a_command_that_sets_are_kept(redactor, text):
+    assert redactor.redact(text)[0] == text
+
+
 ESCAPED = {
     'x = "ask:\\njane@corp.io"': 'x = "ask:\\n<EMAIL>"',
     'x = "\\u003cjane@corp.io\\u003e https://corp.io\\tjoe@corp.io"': 'x = "\\u003c<EMAIL>\\u003e https://corp.io\\t<EMAIL>"',

@@ -141,7 +141,7 @@ def email(match: Match) -> bool:
     if local in {b"git", b"hg", b"svn"} or _is_example(domain) or (len(top) > 2 and top not in TOP_DOMAINS):
         return False
     text, start = match.string, match.start("value")
-    word = re.split(rb"[\s\0\"'`<>(),;]", text[max(0, start - 200) : start])[-1]
+    word = re.split(rb"[\s\"'`<>(),;]|(?<!%)(?<!%\0)\0", text[max(0, start - 200) : start])[-1]
     if b"://" in word and b"/" not in word.partition(b"://")[2]:
         return False  # the user of an URL
     return not (local in MADE_UP_LOCALS and domain.startswith((b"host", b"domain", b"email.", b"mail.")))

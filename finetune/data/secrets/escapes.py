@@ -1,20 +1,23 @@
-"""Escapes of string literals: the letter of `\\n` is no part of the word behind it."""
+"""Escapes of string literals and links: the letter of `\\n` and the digits of `%20` are no part of the word behind them."""
 
 from __future__ import annotations
 
 import re
 
+# Of a link those that stand for a blank, a quote or a sign between words: %2B, and %3D at the end, are parts of a value in base64.
+_PERCENT = re.compile(rb"%(?:0[9AaDd]|2[026789CcFf]|3[A-Fa-f]|5[BbDd]|7[BbCcDd])(?=[A-Za-z0-9])")
 _ESCAPE = re.compile(rb"\\(?:u\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[abfnrtv0])")
 
 
 def blanked(content: bytes) -> bytes:
-    r"""The content, as long as before, with NUL for what stands behind the backslash of each escape.
+    r"""The content, as long as before, with NUL for what stands behind the first sign of each escape.
 
     In "\nghp_..." the token begins a word, and in "\njane@corp.io" the address does not begin with n. A text without NUL has no other
     byte that every rule takes for neither a letter, nor a blank, nor an end of a line.
     """
-    return _ESCAPE.sub(_blank, content) if b"\\" in content else content
+    content = _ESCAPE.sub(_blank, content) if b"\\" in content else content
+    return _PERCENT.sub(_blank, content) if b"%" in content else content
 
 
 def _blank(escape: re.Match[bytes]) -> bytes:
-    return b"\\" + b"\0" * (len(escape[0]) - 1)
+    return escape[0][:1] + b"\0" * (len(escape[0]) - 1)

@@ -7,6 +7,7 @@ from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Confirm, Placeholder, Rule, compiled
 
 NAMED = f"(?:{PASS}|{SECRET})"
+QUERY = r"(?:[a-z0-9_-]{0,20}(?:token|secret|password|api_?key)|key|sig|signature|code)"
 HASH = r"[./A-Za-z0-9]"
 ROUNDS = r"(?:rounds=[0-9]{1,9}\$)?"
 CRYPT = (
@@ -57,8 +58,9 @@ PLACES = (
     place(
         "query_key",
         "",
-        r"(?i)[?&](?:[a-z0-9_-]{0,20}(?:token|secret|password|api_?key)|key|sig|signature|code)=[A-Za-z0-9_%.~+/=-]{16}",
-        r"(?i)[?&](?:[a-z0-9_-]{0,20}(?:token|secret|password|api_?key)|key|sig|signature|code)=(?P<value>[A-Za-z0-9_%.~+/=-]{16,300})",
+        rf"(?i)(?:[?&]|%3f|%26){QUERY}(?:=|%3d)[A-Za-z0-9_%.~+/=-]{{16}}",
+        rf"(?i)(?:[?&]|%\x00\x00){QUERY}(?:=|%\x00\x00)"  # an escape between words is read as NULs
+        r"(?P<value>[A-Za-z0-9_%.~+/=-]{16,300})",
         confirm.random_value,
     ),
     place(
@@ -78,9 +80,18 @@ PLACES = (
         confirm.flag,
     ),
     place(
+        "set_key",
+        "",
+        rf"(?i)(?:setx|setenv|export|set|config)[ \t][^\n]{{0,120}}{NAMED}{REST}[\"']?[ \t][^\n]{{0,24}}[A-Za-z0-9+/=_.~@!#%^*:-]{{8}}",
+        rf"(?i)(?<![A-Za-z0-9_-])(?:setx|setenv|export|set|config)(?:[ \t]+[-/]{{1,2}}[a-z-]{{1,20}}){{0,3}}[ \t]+[\"']?"
+        rf"(?P<name>[a-z0-9_.:/-]{{0,60}}?{NAMED}{REST})[\"']?[ \t]+(?:--?[a-z-]{{1,16}}(?:=|[ \t]+))?[\"']?"
+        r"(?P<value>[A-Za-z0-9+/=_.~@!#%^*:-]{8,300})",
+        confirm.flag,
+    ),
+    place(
         "command_password",
         "mysql sshpass",
-        r"(?:mysql[^\n|;&]{1,200}[ \t]-p|sshpass[ \t]+-p)",
+        r"(?:mysql[^\n|;&]{0,200}[ \t]-p|sshpass[ \t]+-p)",
         r"(?:\bmysql(?:dump|admin|import|show)?[ \t](?:[^\n|;&]{0,200}?[ \t])?-p|\bsshpass[ \t]+-p[ \t]*)[\"']?"
         r"(?P<value>[^\s\"'`$|;&]{6,100})",
         confirm.strong,

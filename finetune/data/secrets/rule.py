@@ -49,8 +49,8 @@ def token(kind: str, anchors: str, form: str, sure: Confirm = confirm.unlike_pla
 
 
 def free(pattern: str) -> re.Pattern[bytes]:
-    """The pattern where no word goes on to either side."""
-    return compiled(f"(?<![A-Za-z0-9_-]){pattern}(?![A-Za-z0-9])")
+    """The pattern where no word goes on to either side; a percent escape before it is no part of the word."""
+    return compiled(f"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{{2}})){pattern}(?![A-Za-z0-9])")
 
 
 def _begun(form: str) -> str:
