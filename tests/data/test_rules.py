@@ -20,6 +20,8 @@ from finetune.run import open_run
 KEY = "".join(random.Random("key").choices(string.ascii_letters + string.digits, k=32))
 SHAPES = 'def area(width, height):\n    """How much room a rectangle takes up on paper."""\n    return width {sign} height\n'
 PAIRS = "".join(f"    {number}: '{number * 7919 % 1000003}',\n" for number in range(40))
+CLAUSES = "# Redistribution and use in source form, with or without modification, are permitted.\n"
+CLAUSES += "# Redistributions of source must keep the licence.\n"
 NOTEBOOK = {"cells": [{"cell_type": "code", "source": "answer = 6 * 7\nprint(answer)", "outputs": []}], "metadata": {}, "nbformat": 4}
 FILES = modules("pump", 12) | {
     "LICENSE": "This project is licensed under the MIT license.\n",
@@ -36,15 +38,16 @@ FILES = modules("pump", 12) | {
     "Makefile": f"MAIL = jane.doe@corp-mail.io\nall:\n\techo $(MAIL) {KEY}\n",
     "Dockerfile": "FROM debian\nRUN mail jane.doe@corp-mail.io\nLABEL maintainer=jane.doe@corp-mail.io\n",
     "src/named.py": "# Released under the GNU GPL, version 2 or later.\n" + module("named"),
+    "src/clauses.py": CLAUSES + module("clauses"),
     "src/free.py": "# Licensed under the MIT license.\n" + module("free"),
-    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\n",
+    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\nsetx API_TOKEN {KEY}\n",
     "page.html": "<p>" + "words that a reader would see on the page " * 9 + "</p>\n",
     "notes.ipynb": json.dumps(NOTEBOOK),
     "data.json": json.dumps(list(range(99))),
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {11: "50688f237ea2c9c4a18b219566f7719c24445fac4e21e188b06c8c8d7a9ff38f"}
+GOLDEN = {11: "aa1543483eddfbdcd55c57bc91124a5164cb8ff91902e365e5fcbaea4269e522"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(
