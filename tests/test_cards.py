@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune.base import BaseFolder, read_base
-from finetune.cards import Facts, card, check_terms, licence_of, public_name, write_card, write_terms
+from finetune.cards import Facts, card, check_card, check_terms, licence_of, public_name, write_card, write_terms
 from finetune.errors import ExportError
 from finetune.exporters import Losses, MergeReport
 from finetune.families import plain_family
@@ -107,6 +107,20 @@ def test_a_base_with_a_licence_of_its_own_keeps_that_one(base: BaseFolder, tmp_p
         "NOTICE.txt": "made by somebody",
     }
     assert "Attachment A" not in card(facts(base), "apache-2.0")
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "NOTICE"])
+def test_an_export_that_lacks_its_card_its_licence_or_its_duties_is_none(base: BaseFolder, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    write_card(out, facts(base))
+    check_card(out, base)
+    (out / name).write_text("")
+    with pytest.raises(ExportError, match=name):
+        check_card(out, base)
+    (out / name).unlink()
+    with pytest.raises(ExportError, match=name):
+        check_card(out, base)
 
 
 def test_a_base_without_terms_can_not_be_exported(base: BaseFolder, tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ def write_terms(folder: Path, base: BaseFolder) -> str:
     return licence
 
 
+def check_terms_written(folder: Path, base: BaseFolder) -> None:
+    """Raises ExportError unless the licence, and the duties of BigCode's, lie in `folder`."""
+    owed = [path.name for path in _terms(base)]
+    owed += [] if _holds_licence(base) else ["LICENSE"]
+    owed += ["NOTICE"] if licence_of(base) == OPENRAIL else []
+    for name in owed:
+        if not (folder / name).is_file() or not _text(folder / name).strip():
+            raise ExportError(
+                f"export: no {name} in its folder, which goes with every copy under {licence_of(base)}; type finetune export again"
+            )
+
+
 def _by_reference(base: BaseFolder, licence: str) -> str:
     return (
         f"The weights in this folder are a modification of {public_name(base)}, a model of the {base.family.name} family.\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.cards import Facts, check_terms, public_name, write_card
+from finetune.cards import Facts, check_card, check_terms, public_name, write_card
 from finetune.deploy import llama
 from finetune.deploy.settings import REPORT, write_settings
 from finetune.errors import ExportError
@@ -74,6 +74,7 @@ def _export_one(run: Run, base: BaseFolder, exporter: Exporter, digest: str) -> 
         write_json(folder / REPORT, {**asdict(report), "model": model, "adapter_digest": digest, **tools.notes})
         (folder / REPORT).chmod(READABLE)
         check_no_paths(folder, tools.private)
+        check_card(folder, base)
     tools.failed.unlink(missing_ok=True)
     return report
 

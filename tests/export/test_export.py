@@ -219,6 +219,15 @@ def test_every_form_carries_its_card_its_licence_and_its_duties(plain: Exported,
         assert "Attachment A" in (folder / "NOTICE").read_text()
 
 
+def test_an_export_without_its_card_fails(trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would write it is taken out: the check stands behind it."""
+    run = trained_run(tmp_path, export="adapter")
+    monkeypatch.setattr("finetune.export.write_card", lambda folder, facts: None)
+    with pytest.raises(ExportError, match="no model card"):
+        export(run.recipe)
+    assert not run.export.exists() and not run.done("export")
+
+
 def test_a_merge_without_room_is_refused_before_anything_is_written(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
