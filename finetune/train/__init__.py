@@ -98,9 +98,19 @@ def _refuse(base: BaseFolder, recipe: Recipe) -> None:
 
 
 def _spread_faults(recipe: Recipe) -> Iterator[str]:
-    """peft reads weights of these methods outside the pass that FSDP brings them together for, and met pieces there."""
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and (recipe.adapter.prompt_tokens or isinstance(recipe.adapter, AdaLora)):
-        yield f"adapter={recipe.adapter.kind}: FSDP spreads weights that it reads whole; write adapter=lora, or use ddp.yaml"
+    """What peft reads outside a pass, and finds in pieces there or, of gradients under DeepSpeed, no longer."""
+    method, cure = recipe.adapter, "write adapter=lora, or use ddp.yaml"
+    zero_3 = _launched_with("DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    if _launched_with("DEEPSPEED") and isinstance(method, AdaLora):
+        yield f"adapter={method.kind}: DeepSpeed keeps gradients that it ranks by to itself; {cure}"
+    elif zero_3 and method.prompt_tokens:
+        yield f"adapter={method.kind}: ZeRO-3 spreads weights that it reads whole; {cure}"
+    elif _launched_with("FSDP") and (method.prompt_tokens or isinstance(method, AdaLora)):
+        yield f"adapter={method.kind}: FSDP spreads weights that it reads whole; {cure}"
+
+
+def _launched_with(engine: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{engine}") == "true"
 
 
 def on_cpu_instead(recipe: Recipe) -> list[str]:
@@ -109,7 +119,7 @@ def on_cpu_instead(recipe: Recipe) -> list[str]:
         return []
     launched = _processes() > 1 and os.environ.get("ACCELERATE_USE_CPU") != "true"
     together = [f"the launcher's {_processes()} processes share this CPU"] if launched else []
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+    if _launched_with("FSDP"):
         together.append("FSDP spreads a model over GPUs only, so each process holds all of it")
     return together + otherwise_on_cpu(recipe)
 

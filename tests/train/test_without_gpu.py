@@ -59,16 +59,31 @@ def test_a_launcher_that_would_spread_the_model_says_that_a_cpu_does_not(prepare
     assert on_cpu_instead(prepare()) == ["FSDP spreads a model over GPUs only, so each process holds all of it"]
 
 
+ZERO = "ACCELERATE_DEEPSPEED_ZERO_STAGE"
+P_TUNING, ADALORA = ("adapter=p_tuning", "data.packing=false", "export=adapter"), ("adapter=adalora",)
+WHOLE, GRADIENTS = "{} spreads weights that it reads whole", "DeepSpeed keeps gradients that it ranks by to itself"
+FSDP, ZERO_2, ZERO_3 = ({"ACCELERATE_USE_FSDP": "true"}, *({"ACCELERATE_USE_DEEPSPEED": "true", ZERO: stage} for stage in "23"))
+
+
 @pytest.mark.parametrize(
-    "settings", [("adapter=p_tuning", "data.packing=false", "export=adapter"), ("adapter=adalora",)], ids=lambda each: each[0]
+    ("launcher", "settings", "why"),
+    [
+        (FSDP, P_TUNING, WHOLE.format("FSDP")),
+        (FSDP, ADALORA, WHOLE.format("FSDP")),
+        (ZERO_3, P_TUNING, WHOLE.format("ZeRO-3")),
+        (ZERO_2, ADALORA, GRADIENTS),
+        (ZERO_3, ADALORA, GRADIENTS),
+    ],
+    ids=["fsdp-p_tuning", "fsdp-adalora", "zero3-p_tuning", "zero2-adalora", "zero3-adalora"],
 )
-def test_a_method_that_reads_weights_whole_is_refused_where_they_would_be_spread(
-    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
+def test_a_method_that_reads_what_a_launcher_takes_to_itself_is_refused(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, launcher: dict[str, str], settings: tuple[str, ...], why: str
 ) -> None:
-    """Both ended in torch's words in the first pass under FSDP2."""
+    """They ended in the libraries' words in the first pass (FSDP2) or step (ZeRO-2), or waited for ever at a checkpoint (ZeRO-3)."""
     recipe = prepare(*settings)
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(TrainError, match=rf"{settings[0]}: FSDP spreads weights that it reads whole; write adapter=lora, or use ddp.yaml"):
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainError, match=rf"{settings[0]}: {why}; write adapter=lora, or use ddp.yaml"):
         train(recipe)
 
 
