@@ -150,6 +150,20 @@ def test_full_fine_tuning_trains_each_weight_once(base: BaseFolder, tmp_path: Pa
     assert again.get_input_embeddings().full_weight["tuned"] is again.get_output_embeddings().full_weight["tuned"]
 
 
+def test_a_trained_copy_is_computed_without_the_hooks_of_the_bases_layer(base: BaseFolder) -> None:
+    """DeepSpeed's, under ZeRO-3, are to fetch the base's weights: they found copies in their place, and ended the second pass."""
+    model, called = Full()(tiny(base), base.family).eval(), []
+    for layer in model.modules():
+        if hasattr(layer, "full_weight"):
+            layer.base_layer.register_forward_pre_hook(lambda layer, _: called.append(layer))
+    with torch.no_grad():
+        model(input_ids=torch.arange(9)[None])
+        assert called == []
+        with model.disable_adapter():
+            model(input_ids=torch.arange(9)[None])
+    assert called
+
+
 @pytest.mark.parametrize("method", [PTuning(tokens=5), Prompt(tokens=5), Prefix(tokens=5)], ids=lambda method: method.kind)
 def test_a_learnt_prompt_is_read_once_whatever_the_padding_and_the_cache(base: BaseFolder, method: Any) -> None:
     """An answer that grows from a cache, out of a prompt padded on the left, is that of the unpadded text read at once."""

@@ -57,12 +57,24 @@ class FullLayer(OwnLayer):
     def adapted(self, x: Tensor, name: str) -> Tensor:
         base = self.get_base_layer()
         # The base's number format: trained numbers are kept in float32, as mixed precision does, and rounded at use.
-        own = {part: copies[name].to(getattr(base, part).dtype) for part, copies in self._copies().items() if name in copies}
-        output: Tensor = functional_call(base, own, (x,))
+        own = {f"layer.{part}": copies[name].to(getattr(base, part).dtype) for part, copies in self._copies().items() if name in copies}
+        output: Tensor = functional_call(_Unhooked(base), own, (x,))
         return output
 
     def _copies(self) -> Mapping[str, nn.ParameterDict]:
         return {"weight": self.full_weight, "bias": self.full_bias}
+
+
+class _Unhooked(nn.Module):
+    """A layer's computation alone: under ZeRO-3 its own hooks would fetch the weights of the base, and meet the copies in their place."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.layer.forward(x)
+        return output
 
 
 class FullModel(OwnModel):
