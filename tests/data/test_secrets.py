@@ -130,7 +130,49 @@ def test_a_percent_escape_before_a_token_is_no_part_of_it(redactor, kind):
 def test_a_link_in_a_link_hides_neither_a_token_nor_an_address(redactor):
     assert redactor.redact(f"?next=%2Fback%3Ftoken%3D{drawn(32)}%26x")[0].startswith("?next=%2Fback%3Ftoken%3D<KEY>")
     assert redactor.redact("mailto:?cc=%20jane.doe@corp-mail.io")[0] == "mailto:?cc=%20<EMAIL>"
+    assert redactor.redact(f"?next=%2Fback%3Ftoken%3D{drawn(12)}%2F{drawn(19)}%20and%20so%20on")[0].endswith("%3D<KEY>%20and%20so%20on")
     assert redactor.redact(f"https://a.corp.io/c?sig={drawn(21)}%2B{drawn(21, alphabet=HEX)}%3D")[0] == "https://a.corp.io/c?sig=<KEY>"
+
+
+# A part of a value in base64, or the end of a word: nothing tells which, so neither may hide what is around it.
+PERCENT = ("%0A", "%20", "%22", "%26", "%27", "%2B", "%2F", "%2f", "%2C", "%3A", "%3B", "%3D", "%3F", "%40", "%5B", "%7B", "%25")
+LINKS = ("https://a.corp.io/c?sv=2020&sig={}", "?token={}", "x?code={}")
+SETTINGS = ("API_TOKEN={}", "client_secret: {}", "app --api-token={}", "- 'API_TOKEN={}'")
+WITHIN = ("?next=%2Fback%3Ftoken%3D{}", "?next=a%26sig%3D{}")  # links in a link
+PARTED = {**dict.fromkeys((*LINKS, *SETTINGS), PERCENT), **dict.fromkeys(WITHIN, ("%2B", "%2F", "%3D", "%25"))}
+}
+
+
+@pytest.mark.parametrize("form", PARTED)
+def test_an_escape_in_a_value_hides_no_part_of_it(redactor, anchored, form):
+    for escape in PARTED[form]:
+        value = f"{drawn(8)}7a{escape}{drawn(20, seed='b')}{escape}{drawn(8, seed='c')}"
+        for each in (redactor, anchored):
+            assert each.redact(form.format(value))[0] == form.format("<KEY>"), escape
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(12, 40), min_size=2, max_size=4), byte=st.integers(0, 255), form=st.sampled_from((*LINKS, *SETTINGS)))
+def test_no_escape_of_any_byte_keeps_a_part_of_a_value(redactor, sizes, byte, form):
+    value = f"%{byte:02X}".join(f"7{drawn(size, seed=str(place))}" for place, size in enumerate(sizes))
+    assert redactor.redact(form.format(value))[0] == form.format("<KEY>")
+
+
+ENDS = ["%2Fcode=", "/cb%3Bcode=", "a%20sig=", "a%7Bkey=", "a?key%20", "a?key%2F", "%3Fkey%3D", "&sig%3D", "%26code=", "?token%3d"]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        *ENDS,
+        "set API_TOKEN" + " " * 40,
+        "set API_TOKEN" + " " * 8,
+        "set" + " -uvwxyz-uvwxyz-uvwxyz" * 3 + " " * 8 + "x" * 60 + "API_TOKEN ",
+    ],
+)
+def test_the_screen_finds_what_the_pattern_does_about_escapes_and_blanks(redactor, anchored, unscreened, begin):
+    text = f" {begin}{drawn(24)}7a9\n"
+    assert redactor.redact(text) == anchored.redact(text) == unscreened.redact(text)
 
 
 @pytest.mark.parametrize("escape", ["%20", "%26", "%2B", "%3A", "%3F", "%40", "%5B"])
@@ -495,7 +537,8 @@ def test_code_around_a_secret_can_still_be_parsed(redactor):
 
 pieces = st.one_of(
     st.sampled_from([*TOKENS.values(), *OTHERS.values(), *(text for text, _ in GOLDEN)]),
-    st.sampled_from([" ", "\n", "'", '"', "=", ":", ",", "<", "@", "é", "漢", "\U0001f600", "-", "\\", "\\n", "\\u003c"]),
+    st.sampled_from([" ", "\n", "'", '"', "=", ":", ",", "<", "@", "é", "漢", "\U0001f600", "-", "\\", "\\n", "\\u003c", " " * 30]),
+    st.sampled_from([*PERCENT, *ENDS, "?", "&", "key", "sig", "set API_TOKEN", "-u a:", "https://a:", "@b.io", drawn(9), drawn(24)]),
     st.text(max_size=12),
 )
 texts = st.lists(pieces, max_size=12).map("".join)

@@ -8,6 +8,7 @@ from finetune.data.secrets.rule import Confirm, Placeholder, Rule, compiled
 
 NAMED = f"(?:{PASS}|{SECRET})"
 QUERY = r"(?:[a-z0-9_-]{0,20}(?:token|secret|password|api_?key)|key|sig|signature|code)"
+BLANKS = r"[ \t]{1,8}"
 HASH = r"[./A-Za-z0-9]"
 ROUNDS = r"(?:rounds=[0-9]{1,9}\$)?"
 CRYPT = (
@@ -59,8 +60,8 @@ PLACES = (
         "query_key",
         "",
         rf"(?i)(?:[?&]|%3f|%26){QUERY}(?:=|%3d)[A-Za-z0-9_%.~+/=-]{{16}}",
-        rf"(?i)(?:[?&]|%\x00\x00){QUERY}(?:=|%\x00\x00)"  # an escape between words is read as NULs
-        r"(?P<value>[A-Za-z0-9_%.~+/=-]{16,300})",
+        # In a link in a link the next setting stands behind %26; what base64 needs of escapes, and a percent sign, are parts of the value.
+        rf"(?i)(?:[?&]|%3f|%26){QUERY}(?:=|(?P<within>%3d))(?P<value>(?:[A-Za-z0-9_.~+/=-]|%(?(within)(?=2[5bf]|3d))){{16,300}})",
         confirm.random_value,
     ),
     place(
@@ -82,9 +83,9 @@ PLACES = (
     place(
         "set_key",
         "",
-        rf"(?i)(?:setx|setenv|export|set|config)[ \t][^\n]{{0,120}}{NAMED}{REST}[\"']?[ \t][^\n]{{0,24}}[A-Za-z0-9+/=_.~@!#%^*:-]{{8}}",
-        rf"(?i)(?<![A-Za-z0-9_-])(?:setx|setenv|export|set|config)(?:[ \t]+[-/]{{1,2}}[a-z-]{{1,20}}){{0,3}}[ \t]+[\"']?"
-        rf"(?P<name>[a-z0-9_.:/-]{{0,60}}?{NAMED}{REST})[\"']?[ \t]+(?:--?[a-z-]{{1,16}}(?:=|[ \t]+))?[\"']?"
+        rf"(?i)(?:setx|setenv|export|set|config)[ \t][^\n]{{0,160}}{NAMED}{REST}[\"']?[ \t][^\n]{{0,36}}[A-Za-z0-9+/=_.~@!#%^*:-]{{8}}",
+        rf"(?i)(?<![A-Za-z0-9_-])(?:setx|setenv|export|set|config)(?:{BLANKS}[-/]{{1,2}}[a-z-]{{1,20}}){{0,3}}{BLANKS}[\"']?"
+        rf"(?P<name>[a-z0-9_.:/-]{{0,60}}?{NAMED}{REST})[\"']?{BLANKS}(?:--?[a-z-]{{1,16}}(?:=|{BLANKS}))?[\"']?"
         r"(?P<value>[A-Za-z0-9+/=_.~@!#%^*:-]{8,300})",
         confirm.flag,
     ),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from finetune.data.secrets.escapes import blanked
+from finetune.data.secrets.escapes import readings
 from finetune.data.secrets.opinion import PERSONAL, SecondOpinion
 from finetune.data.secrets.rule import Kind
 from finetune.data.secrets.rules import RULES
@@ -83,8 +83,11 @@ class Redactor:
     def _redact(self, text: str, form: Form) -> tuple[str, tuple[Found, ...]]:
         content = text.encode("utf-8", "surrogatepass")
         looks = self._screen(content)
-        read = blanked(content) if looks else content
-        spans = [span for look in looks for span in self._spans(look, content, read)]
+        plain, *parted = readings(content) if looks else (content,)
+        spans = [span for look in looks for span in self._spans(look, content, plain)]
+        # Where no escape of a link stands the second reading is the first.
+        again = ((look, read) for read in parted for look in looks if read[look.start : look.end] != plain[look.start : look.end])
+        spans += [span for look, read in again for span in self._spans(look, content, read)]
         if self._model:
             spans += [Span(*finding) for finding in self._model(text) if not self._allowed(content[finding.start : finding.end])]
         spans = merge(spans)
