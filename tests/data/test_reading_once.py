@@ -42,6 +42,24 @@ def test_a_blob_is_read_once_however_many_paths_hold_it(make_repository, asked: 
     assert sorted(Counter(asked.read_text().split()).values()) == [1, 1]
 
 
+LICENSED = {"a.py": "x = 1\n", "LICENSE.md": "# MIT license\n", "sub/COPYING.txt": "Released under the MIT license.\n"}
+
+
+@pytest.mark.parametrize("kept", [None, Kept(0), Kept(20), Kept(1 << 20)], ids=["several shards", "no history", "narrow", "room"])
+def test_a_licence_that_is_a_file_too_is_read_once_in_every_mode(make_repository, asked: Path, kept: Kept | None) -> None:
+    repository = open_repository(str(make_repository([("Start", LICENSED)])), "HEAD")
+    files = {file.origin.path: file for file in read_files(repository, Tally(), kept=kept)}
+    assert {path: file.text for path, file in files.items()} == LICENSED
+    assert files["sub/COPYING.txt"].origin.license == "MIT"
+    assert sorted(Counter(asked.read_text().split()).values()) == [1, 1, 1]
+
+
+def test_files_beside_the_licences_are_not_held_and_a_licence_over_the_limit_is_too_large(make_repository) -> None:
+    repository, tally = open_repository(str(make_repository([("Start", LICENSED)])), "HEAD"), Tally()
+    assert [file.origin.path for file in read_files(repository, tally, max_bytes=10)] == ["a.py"]
+    assert dict(tally.dropped) == {"too_large": 2}
+
+
 def test_a_version_is_read_once_however_many_commits_have_it_before_or_after(make_repository, asked: Path) -> None:
     versions = ["x = 1\n", "x = 2\n", "x = 1\n", "x = 3\n", "x = 2\n"]
     folder = make_repository([(f"Turn {turn}", {"a.py": text}) for turn, text in enumerate(versions)])

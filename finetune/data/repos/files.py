@@ -34,10 +34,11 @@ def read_files(
     """Every wanted file that is text in a known language; each of the others is counted with its reason.
 
     Each distinct blob is read once: the paths that share it come together, in the order of their first. `kept` holds what was read
-    for `read_changes`, and the licences' files that are files too.
+    for `read_changes`; the licences' files, which are files too, are held here.
     """
+    licences = Kept(MAX_BYTES)
     with repository.store() as opened:
-        store = opened._replace(kept=kept)
+        store = opened._replace(kept=(kept,) if kept else ())
         entries = list_tree(store, repository.commit)
         tally.read += len(entries)
         if reason := selection.against_repository(repository):
@@ -52,8 +53,10 @@ def read_files(
             else:
                 wanted[entry.oid].append(entry)
         marks = Attributes(store, entries).of(entry.raw for alike in wanted.values() for entry in alike)
-        reader = _Reader(repository, scopes_of(store, entries), marks)
-        for blob in store.blobs(wanted, max_bytes=max_bytes):
+        holding = store._replace(kept=(licences, *store.kept))
+        reader = _Reader(repository, scopes_of(holding, entries), marks)
+        licences.fill()
+        for blob in holding.blobs(wanted, max_bytes=max_bytes):
             yield from reader.files(blob, wanted[blob.oid], tally)
 
 

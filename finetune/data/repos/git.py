@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
 
-# Versions are asked for by path, where a delta's base is near: git's own limit (96 MB) would be filled with pages that are never
-# looked at again (docs/benchmarks/history.md). Not the least that does for small files: a chain of deltas may hold 50 bases.
 CONFIG = """[core]
 repositoryformatversion = 1
 bare = true
-deltaBaseCacheLimit = 16m
 [extensions]
 objectformat = {}
 [i18n]
@@ -75,12 +72,12 @@ def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 class Store(NamedTuple):
-    """A repository's objects, by id; what is `kept` of them is not asked of git."""
+    """A repository's objects, by id; what any of `kept` holds of them is not asked of git."""
 
     path: str  # of the repository, for messages
     folder: Path
     objects: str
-    kept: Kept | None = None
+    kept: tuple[Kept, ...] = ()
 
     @contextmanager
     def _asked(self, lines: Iterable[bytes]) -> Iterator[IO[bytes]]:
@@ -128,14 +125,15 @@ class Store(NamedTuple):
             raise GitFailed(f"{self.path}: git {arguments[0]} failed: {complaint}; run `git fsck` there, or fetch what is missing")
 
     def blobs(self, oids: Iterable[str], *, max_bytes: int) -> Iterator[Blob]:
-        """One Blob for each id, in order; one is in memory at a time and those over `max_bytes` never are.
+        """One Blob for each id, in order; beside what is `kept` one is in memory at a time, and none over `max_bytes` ever is.
 
         An object that is missing or damaged costs itself alone. Trees are given as they are stored.
         """
         wanted = list(oids)
-        if self.kept is None:
+        if not self.kept:
             return self._read(wanted, max_bytes)
-        return self.kept.through(self.objects, wanted, lambda others: self._read(others, max_bytes), max_bytes)
+        first, behind = self.kept[0], self._replace(kept=self.kept[1:])
+        return first.through(self.objects, wanted, lambda others: behind.blobs(others, max_bytes=max_bytes), max_bytes)
 
     def _read(self, wanted: list[str], max_bytes: int) -> Iterator[Blob]:
         given, at_once = 0, len(wanted)

@@ -90,7 +90,7 @@ def _ending(repository: Repository, kept: Kept | None) -> Iterator[Store]:
             return
         kept.fill()
         try:
-            yield store._replace(kept=kept)
+            yield store._replace(kept=(kept,))
         finally:
             kept.forget(store.objects)
 
