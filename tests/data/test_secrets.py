@@ -140,7 +140,6 @@ LINKS = ("https://a.corp.io/c?sv=2020&sig={}", "?token={}", "x?code={}")
 SETTINGS = ("API_TOKEN={}", "client_secret: {}", "app --api-token={}", "- 'API_TOKEN={}'")
 WITHIN = ("?next=%2Fback%3Ftoken%3D{}", "?next=a%26sig%3D{}")  # links in a link
 PARTED = {**dict.fromkeys((*LINKS, *SETTINGS), PERCENT), **dict.fromkeys(WITHIN, ("%2B", "%2F", "%3D", "%25"))}
-}
 
 
 @pytest.mark.parametrize("form", PARTED)
