@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from finetune.base import read_base
+from finetune.errors import ModelError
 from finetune.kernels.head import reader_of
 from finetune.kernels.learnt_loss import learnt_logits, learnt_loss
-from finetune.methods import Full, Lora, Method, PTuning
+from finetune.methods import WEIGHTS, Full, Lora, Method, PTuning, load_adapter, save_adapter
 from finetune.methods.storage import wrap
 from finetune.model import load_model
 from finetune.quiet import known_warnings_off
@@ -92,6 +94,22 @@ def test_a_trained_copy_is_tied_where_the_base_is(tiny_base: Path, dtype: str) -
     model = adapted(tiny_base, Full(), dtype=dtype).base_model.model
     assert model.lm_head.full_weight["default"] is model.model.embed_tokens.full_weight["default"]
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
+
+
+def test_an_adapter_with_two_copies_of_a_tied_weight_is_not_loaded_as_one(tiny_base: Path, tmp_path: Path) -> None:
+    """As `full` on a 16-bit base once left them."""
+    section = ModelSection.model_validate({"path": str(tiny_base), "dtype": "bfloat16"})
+    base = read_base(section)
+    save_adapter(adapted(tiny_base, Full(), dtype="bfloat16"), tmp_path, base)
+    weights = load_file(tmp_path / WEIGHTS)
+    head, embedding = (f"base_model.model.{name}.full_weight" for name in ("lm_head", "model.embed_tokens"))
+    (kept,) = weights.keys() & {head, embedding}
+    twin = ({head, embedding} - {kept}).pop()
+    save_file({**weights, twin: weights[kept].clone()}, tmp_path / WEIGHTS)
+    load_adapter(load_model(base, section), tmp_path)
+    save_file({**weights, twin: weights[kept] + 1}, tmp_path / WEIGHTS)
+    with pytest.raises(ModelError, match="one weight in this base, differ in it.*; train it again on this base"):
+        load_adapter(load_model(base, section), tmp_path)
 
 
 @pytest.mark.parametrize("learnt", [1.0, 0.3])

@@ -112,8 +112,11 @@ def _merged(weights: BaseWeights, parts: Sequence[Part], name: str, options: Mer
     read = weights.as_stored(name, room) if options.original else weights.as_trained(name, room)
     adding = _adding(weights, changes, name, options)
     for rows, found in _blocks(weights, name, read, together=together):
-        if adding and found.dtype is adding.dtype:
-            yield _finite(adding(found, rows, rooms), name, options.dtype)
+        if adding and adding.takes(found):
+            total = adding(found, rows, rooms)
+            if total is None:
+                raise _not_finite(name, options.dtype)
+            yield total
             continue
         if not found.is_floating_point():
             yield found.cpu()
@@ -162,14 +165,14 @@ def _rounded(name: str, tensor: torch.Tensor, dtype: Dtype) -> torch.Tensor:
 
     out: torch.Tensor = tensor.to(getattr(torch, dtype)).cpu()
     # the extremes, which a NaN takes over: looking at each number costs as much as all the rest of the merge
-    finite = not out.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(out))
-    return _finite(out if finite else None, name, dtype)
+    if out.numel() and not all(math.isfinite(float(end)) for end in torch.aminmax(out)):
+        raise _not_finite(name, dtype)
+    return out
 
 
-def _finite(rows: torch.Tensor | None, name: str, dtype: str) -> torch.Tensor:
-    if rows is None:
-        raise ExportError(f"{name}: a merged weight is not finite in {dtype}; write export.dtype=bfloat16 or float32")
-    return rows
+def _not_finite(name: str, dtype: Dtype) -> ExportError:
+    cure = "write export.dtype=bfloat16 or float32" if dtype == "float16" else "copy the base again, or train the adapter again"
+    return ExportError(f"{name}: a merged weight is not finite in {dtype}; {cure}")
 
 
 def _check_fit(weights: BaseWeights, part: Part, *, alone: bool) -> None:

@@ -6,6 +6,7 @@ Shapes: R rank, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from finetune.merge.changes import LowRank, fitting
@@ -26,13 +27,19 @@ class Adding:
     """`change` x `strength` for a tensor of this shape; the numbers are those of `changes.apply`, to the bit."""
 
     def __init__(self, change: LowRank, tensors: Mapping[str, Stored], shape: tuple[int, ...], *, strength: float) -> None:
+        fitting(change, tensors, shape)
+        self._a, self._b = tensors[change.a], tensors[change.b]
+        self._scale = change.scale * strength
+
+    @cached_property
+    def _a_RI(self) -> torch.Tensor:
+        return self._a.read().float()
+
+    def takes(self, weight_OI: torch.Tensor) -> bool:
+        """Whether the rows are in the format that it adds to."""
         import torch
 
-        fitting(change, tensors, shape)
-        self._a_RI = tensors[change.a].read().to(torch.float32)
-        self._b = tensors[change.b]
-        self.dtype = torch.bfloat16
-        self._scale = change.scale * strength
+        return weight_OI.dtype is torch.bfloat16
 
     def __call__(self, weight_OI: torch.Tensor, rows: slice, rooms: Rooms) -> torch.Tensor | None:
         """The sums for the rows that `weight_OI` holds, in `rooms`; None where one is not finite."""

@@ -272,6 +272,16 @@ def test_a_weight_beyond_the_number_format_is_refused(base: BaseFolder, tmp_path
         on_disk(base, model, tmp_path, tmp_path / "out", dtype="float16")
 
 
+def test_a_weight_that_no_number_format_holds_has_another_cure(base: BaseFolder, tmp_path: Path) -> None:
+    model = section(base.path, dtype="bfloat16")
+    adapt(base, model, tmp_path)
+    weights = load_file(tmp_path / WEIGHTS)
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(weights, tmp_path / WEIGHTS)
+    with pytest.raises(ExportError, match="not finite in bfloat16; copy the base again, or train the adapter again"):
+        on_disk(base, model, tmp_path, tmp_path / "out", dtype="bfloat16")
+
+
 def test_a_base_with_a_tensor_missing_is_refused(base: BaseFolder, tmp_path: Path, tiny_base: Path) -> None:
     import shutil
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from finetune.base import BaseFolder, read_base
 from finetune.errors import ExportError
 from finetune.merge import BaseWeights, MergeOptions, Part, merge, nf4, read_adapter
+from finetune.merge.adding import Adding
 from finetune.merge.reading import contents
 from finetune.merge.rounding import row_blocks, there_and_back_4bit
 from finetune.merge.shards import Planned, write_shards
@@ -351,8 +352,17 @@ def test_peak_memory_stays_under_twice_the_largest_file(wide_base: BaseFolder, t
 
 
 @pytest.mark.parametrize("bits", ["none", "nf4"])
-def test_a_bfloat16_merge_is_the_float32_one_rounded_once(wide_base: BaseFolder, tmp_path: Path, bits: str) -> None:
-    """The one pass against the usual way; what it reads is bfloat16 too."""
+def test_a_bfloat16_merge_is_the_float32_one_rounded_once(
+    wide_base: BaseFolder, tmp_path: Path, bits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one pass, which is taken, against the usual way; what it reads is bfloat16 too."""
+    passed, one_pass = [0], Adding.__call__
+
+    def counted(self: Adding, rows: torch.Tensor, *rest: Any) -> torch.Tensor | None:
+        passed[0] += rows.numel()
+        return one_pass(self, rows, *rest)
+
+    monkeypatch.setattr(Adding, "__call__", counted)
     part = Part(read_adapter(adapt(wide_base, tmp_path / "adapter", r=4)), 0.7)
     narrow = ModelSection.model_validate({"path": str(wide_base.path), "dtype": "bfloat16", "quantization": bits})
     found: dict[str, dict[str, torch.Tensor]] = {}
@@ -362,6 +372,6 @@ def test_a_bfloat16_merge_is_the_float32_one_rounded_once(wide_base: BaseFolder,
         written = merge(BaseWeights(wide_base, narrow), [part], folder=out, options=MergeOptions(dtype=dtype))  # type: ignore[arg-type]
         found[dtype] = {name: tensor for file in written.files for name, tensor in load_file(out / file).items()}
     changed = [name for name, tensor in found["float32"].items() if not torch.equal(tensor, tensor.to(torch.bfloat16).float())]
-    assert len(changed) == 6
+    assert len(changed) == 6 and passed[0] == sum(found["float32"][name].numel() for name in changed)
     for name, tensor in found["float32"].items():
         assert torch.equal(found["bfloat16"][name], tensor.to(torch.bfloat16)), name

@@ -105,8 +105,13 @@ class FullModel(OwnModel):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model: nn.Module, *rest: Any, **named: Any) -> dict[str, Tensor]:
+        """A shared weight in each of its places. Raises ValueError for a file with two of them, which were trained apart."""
         found: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(model, *rest, **named)
-        return found | {name: found[first] for name, first in _twins(model).items() if first in found}
+        shared = {name: first for name, first in _twins(model).items() if first in found}
+        for name, first in shared.items():
+            if name in found and not torch.equal(found[name], found[first]):
+                raise ValueError(f"{name} and {first}, one weight in this base, differ in it")
+        return found | {name: found[first] for name, first in shared.items()}
 
 
 def _whole(weight: Tensor) -> Tensor:
