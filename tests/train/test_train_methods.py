@@ -60,11 +60,20 @@ RESUMED = ("adalora", "adapter_h", "adapter_p", "full", "ia3", "ln_tuning", "lor
 @pytest.mark.parametrize("way", RESUMED)
 def test_a_stopped_training_ends_where_an_undisturbed_one_does(prepare: Prepare, way: str) -> None:
     kind, *bits = way.split()
-    settings = ["train.max_steps=9", *(f"model.quantization={each}" for each in bits)]
+    stopped_as_undisturbed(prepare, kind, "train.max_steps=9", *(f"model.quantization={each}" for each in bits), step=2)
+
+
+def test_adalora_goes_on_with_the_ranks_that_it_has_settled_on(prepare: Prepare) -> None:
+    """The last three of twelve steps take no rank away: what was taken is in the checkpoint alone."""
+    stopped_as_undisturbed(prepare, "adalora", "train.max_steps=12", step=9)
+
+
+def stopped_as_undisturbed(prepare: Prepare, kind: str, *settings: str, step: int) -> None:
+    """A training that is told to stop once `step` is logged, and goes on, comes to the curve and the bytes of one that is not."""
     undisturbed = recipe_of(prepare, kind, *settings, name="undisturbed")
     stopped = recipe_of(prepare, kind, *settings, name="stopped")
     train(undisturbed)
-    assert "stopped by SIGTERM after step" in train_until_stopped(stopped, 2)
+    assert "stopped by SIGTERM after step" in train_until_stopped(stopped, step)
     before = Kept(open_run(stopped))
     train(stopped)
     before.require()

@@ -21,6 +21,7 @@ from finetune.run import open_run
 from finetune.train import train
 from finetune.train.bar import Bar
 from finetune.train.callbacks import DrawCurve
+from finetune.train.engine import arguments as trainers_arguments
 from finetune.train.log import LogLine, TrainLog
 
 LINE = LogLine(7, 1.2345, None, 2e-4, 0.5, 4096, 812.4, 61.0, 3 << 30)
@@ -160,6 +161,9 @@ def test_without_trackers_nothing_of_them_is_written_and_the_log_is_there(prepar
     recipe = prepare("train.max_steps=2")
     train(recipe)
     assert not (tmp_path / "runs" / ".tracking").exists()
+    assert trainers_arguments(recipe, tmp_path, measured=True, fresh=True).report_to == [], (
+        "transformers' own would report to all that is installed"
+    )
     adapter = open_run(recipe).adapter
     assert all((adapter / name).read_bytes().startswith(b"\x89PNG") for name in ("loss.png", "work.png"))
     assert {"loss", "valid_loss", "tokens_per_s", "memory_bytes"} <= json.loads(
