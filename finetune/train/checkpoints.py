@@ -80,7 +80,7 @@ def newest(folder: Path) -> Checkpoint | None:
         if fault is None:
             return _read(path)
         if is_main_process():
-            _LOGGER.warning("%s: skipped, it is torn (%s); the training goes on from an earlier step", path, fault)
+            _LOGGER.warning("%s: skipped, it is torn (%s); the training goes on from an earlier step, or anew without one", path, fault)
     return None
 
 
