@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from finetune.data.spdx import categories, is_permissive, joined
 
 _LICENCE = r"(?:\s+|-)Licen[sc]e(?!d)"
 _PUBLIC = rf"General\s+Public{_LICENCE}"
-_PART = r"\W+(?:(?:Non\W?Commercial|NC)|(?:Share\W?Alike|SA)|(?:No\W?Deriv(?:ative)?s?(?:\s+Works)?|ND))\b"
+_PART = r"\W+(?:and\W+)?(?:(?:Non\W?Commercial|NC)|(?:Share\W?Alike|SA)|(?:No\W?Deriv(?:ative)?s?(?:\s+Works)?|ND))\b"
 # What a name begins in SPDX, how it is written, and the version that is meant where none is said; GNU's own texts say: any.
 _NAMES = (
     ("AGPL", rf"(?:GNU\s+)?(?:Affero\s+(?:GNU\s+)?{_PUBLIC}|AGPL)", "3.0"),
@@ -28,11 +29,11 @@ _NAMES = (
     ("CC0", r"CC0|(?:Creative\s+Commons|CC)[\s-]+Zero", "1.0"),
     (
         "CC-BY",
-        rf"(?:Creative\s+Commons|CC)\W+(?:{_LICENCE}\s+\W*)?(?:BY|Attribution)(?P<parts>(?:{_PART})*)(?!\W+(?:Share|Non|No\s|SA\b|NC\b|ND\b))",
+        rf"(?:Creative\s+Commons(?:\W+CC)?|CC)\W+(?:{_LICENCE}\s+\W*)?(?:BY|Attribution)(?P<parts>(?:{_PART})*)(?!\W+(?:and\W+)?(?:Share|Non|No\s|SA\b|NC\b|ND\b))",
         "",
     ),
     ("CDDL", rf"Common\s+Development\s+(?:and|&)\s+Distribution{_LICENCE}|CDDL", "1.0"),
-    ("ECL", rf"Educational\s+Community{_LICENCE}", "2.0"),
+    ("ECL", rf"Educational\s+Community{_LICENCE}|ECL", "2.0"),
     ("MS-PL", rf"Microsoft\s+Public{_LICENCE}|Ms-PL", ""),
     ("MS-RL", rf"Microsoft\s+Reciprocal{_LICENCE}|Ms-RL", ""),
     ("OSL", rf"Open\s+Software{_LICENCE}|OSL", "3.0"),
@@ -51,6 +52,8 @@ _NAMES = (
     ("FTL", rf"FreeType(?:\s+Project)?{_LICENCE}", ""),
     ("Libpng", rf"libpng{_LICENCE}", ""),
     ("WTFPL", r"WTFPL", ""),
+    ("SSPL", rf"Server\s+Side\s+Public{_LICENCE}|SSPL", "1.0"),
+    ("BUSL", rf"Business\s+Source{_LICENCE}|BUSL", "1.1"),
 )
 _LATER = r"\+|[\s,;(-]*or[\s,(-]+(?:at\s+your\s+option[\s,)]+)?(?:any\s+)?(?:later|newer|higher)\b"
 _PUBLISHED = r"(?:\s+(?:as\s+)?published\s+by\s+the\s+Free\s+Software\s+Foundation[;,.]?(?:\s+either)?)?"
@@ -64,7 +67,8 @@ _IDENTIFIER = re.compile(r"[a-z][\w.]*(?:-[\w.]*\w)+", re.IGNORECASE)
 _OTHER = re.compile(r"(?:(?!under\b|by\b)[a-z][\w.+-]*\s+){0,3}?[a-z][\w.+-]*(?=\s*(?:/|\s(?:and/)?or\b|\sand\b))", re.IGNORECASE)
 _TERMS = (
     r"(?:(?:the|a|an|either|both|dual|same|terms|and|conditions|of)\s+){0,9}"
-    r"(?:version\s+(?P<before>[1-4](?:\.\d)?)(?P<beyond>\s+or\s+(?:any\s+)?later)?\s+of\s+(?:the\s+)?)?"
+    rf"(?:v(?:er(?:sions?)?)?\.?\s*(?P<before>[1-4](?:\.\d)?)(?:\s+(?:or|and)\s+(?:version\s+)?[1-4](?:\.\d)?)?"
+    rf"(?P<beyond>(?:{_LATER})(?:\s+versions?)?\)?,?)?\s+of\s+(?:the\s+)?)?"
 )
 _GRANT = re.compile(
     rf"(?:\b(?:(?P<under>under)|(?:governed|covered)\s+by|subject\s+to|(?P<directly>licen[sc]ed|licen[sc]e\s+is))\s+"
@@ -74,6 +78,7 @@ _GRANT = re.compile(
 _NEXT = re.compile(rf"\s*(?P<joins>,|/|\bor\b|\band/or\b|\band\b)\s*{_TERMS}", re.IGNORECASE)
 # A name that is somebody's as well is a licence's where the word stands beside it, a version, or nothing more.
 _BY = re.compile(r"\bBY-(?:NC|SA|ND)\S*", re.IGNORECASE)
+_PARTS = re.compile(_PART, re.IGNORECASE)
 _SHORT = ("Apache", "MIT", "ISC", "Zlib")
 _ENDS = re.compile(r"[\s\"'*]*(?:[.,;:()|<>©]|\n|\Z|-+\s)|\s+(?:licen[sc]e|by|as|see|copyright|https?)", re.IGNORECASE)
 _GIVES = re.compile(
@@ -81,15 +86,25 @@ _GIVES = re.compile(
     re.IGNORECASE,
 )
 _WORKS = re.compile(r"\b(?:r[au]n|work|develop|test|buil[dt]|serv|host|deploy|install|operat|execut|compil)\w*\s+\Z", re.IGNORECASE)
-_OF_ANOTHER = re.compile(r"\b(?:(?:which|that)\s+(?:is|are|was|were|has|have)|depend(?:s|ing)?\s+on|based\s+on)\b[^.;]*\Z", re.IGNORECASE)
+_OF_ANOTHER = re.compile(
+    r"(?:\A|[.;]\s+)\s*(?:the\s+|all\s+|its\s+)?(?:earlier|previous|older|prior)\s+(?:versions?|releases?)\s+(?:\w+\s+){0,2}were\s+(?:\w+\s+){0,3}\Z"
+    r"|\b(?:(?:which|that)\s+(?:is|are|was|were|has|have)|depend(?:s|ing)?\s+on|based\s+on)\b[^.;]*\Z",
+    re.IGNORECASE,
+)
 _NOT = re.compile(
     r"\b(?:\w+n't|not|no(?!\s(?:[\w\s]{0,40}\s)?warrant)|never|neither|nor|incompatible|instead\s+of|unlike)\b"
     r"(?:(?!\b(?:except|unless|other(?:wise)?\s+than)\b)[^.;])*\Z",
     re.IGNORECASE,
 )
-_CHOICE = re.compile(r"\bdual|\bchoice\b|\boption\b|\beither\b", re.IGNORECASE)
-_BINDS = re.compile(r"GPL|General\s+Public|Mozilla\s+Public|Share-?Alike", re.IGNORECASE)
-_EITHER = re.compile(r"\balternatively\b|\bdual(?:ly)?\b|\b(?:your|a|the)\s+choice\s+of\b", re.IGNORECASE)
+# The words of a sentence before a name, or an offer in it, that let a reader choose. "The option parser" and "dual-core" do not.
+_CHOICE = re.compile(
+    r"\balternatively\b|\bdual(?:ly)?(?:[\s-]+licen[sc]|\s*\Z)|\b(?:your|(?:user|recipient|licensee)'?s)\s+(?:own\s+)?(?:choice|option)\b(?![\s,)]*any\s)"
+    r"|\bchoice\s+of\s+(?:\w+\s+){0,2}licen[sc]|\bunder\s+(?:the\s+terms\s+of\s+)?either\b|\beither\s+(?:of\s+)?(?:the|these|this)\s+(?:\w+\s+){0,2}licen[sc]es?\b",
+    re.IGNORECASE,
+)
+_INCLUDES = re.compile(r"\b(?:includ|contain|bundl|incorporat|portion|part|some|files?\b)", re.IGNORECASE)
+_SENTENCE = re.compile(r"[.;:!?][\s\"')]|\n\s*\n")
+_BEFORE = 240  # characters of a sentence before a name in which a choice may be offered
 _BACK = 60  # characters before a name in which it may be denied, or said to be one of several
 
 
@@ -106,32 +121,55 @@ class _Named(NamedTuple):
         return self.identifier is not None and not is_permissive(self.identifier.lower())
 
 
-def licences_named(text: str, *, others: bool = True) -> list[str]:
+class _Statement(NamedTuple):
+    """SPDX identifiers that one sentence names, whether one of them may be chosen, and whether they are offered instead of those above."""
+
+    names: list[str]
+    choice: bool
+    offered: bool
+
+    @property
+    def expressions(self) -> list[str]:
+        return [" OR ".join(self.names)] if self.choice else self.names
+
+
+def licences_named(text: str) -> list[str]:
     """SPDX expressions of the licences that a text says it is under, by name; none that it says it is not under.
 
-    Where it may speak of something else, a permissive licence is not believed and another is, unless `others` is False: a mistake leaves
-    a file out.
+    Where it may speak of something else, a permissive licence is not believed and another is: a mistake leaves a file out.
     """
-    found, place = list[str](), 0
-    while grant := _GRANT.search(text, place):
-        before = text[max(0, grant.start() - _BACK) : grant.start()]
-        named, choice = _chain(text, grant)
-        place = named[-1].end if named else grant.end()
-        if not (named and _given(before, grant, named[0])):
-            named, choice = [each for each in named if others and each.binding and not _NOT.search(before.rpartition(",")[2])], False
-        names = list(dict.fromkeys(each.identifier for each in named if each.identifier))
-        found += [" OR ".join(names)] if names and (choice or _CHOICE.search(before) and len(named) > 1) else names
-    return found
+    return [expression for each in _statements(text, others=True) for expression in each.expressions]
 
 
 def with_binding(known: list[str], text: str) -> list[str]:
     """Known licences, and where all are permissive, those that bind and that the text says it is under as well, or instead."""
-    if not known or not _BINDS.search(text) or not all(is_permissive(name.lower()) for name in known):
+    if not known or not all(is_permissive(name.lower()) for name in known):
         return known
-    named = [each for each in licences_named(text, others=False) if not is_permissive(each.lower())]
-    if named and _EITHER.search(text):
-        return [f"{joined(known)} OR {joined(named)}"] if len(known) == len(named) == 1 else known
-    return known + named
+    bound, offered = list[str](), list[str]()
+    for each in _statements(text, others=False):
+        (offered if each.offered else bound).extend(said for said in each.expressions if not is_permissive(said.lower()))
+    above = joined(known)
+    if bound or not offered:
+        return known + bound
+    return [" OR ".join([f"({above})" if len(known) > 1 else str(above), *dict.fromkeys(offered)])]
+
+
+def _statements(text: str, *, others: bool) -> Iterator[_Statement]:
+    """What each sentence names. `others`: licences that bind and that may be those of another work count, too."""
+    place, told = 0, 0
+    while grant := _GRANT.search(text, place):
+        before = text[max(0, grant.start() - _BACK) : grant.start()]
+        named, choice = _chain(text, grant)
+        place = named[-1].end if named else grant.end()
+        believed = bool(named) and _given(before, grant, named[0])
+        if not believed:
+            named = [each for each in named if others and each.binding and not _NOT.search(before.rpartition(",")[2])]
+        names = list(dict.fromkeys(each.identifier for each in named if each.identifier))
+        if names:
+            said = _SENTENCE.split(text[max(told, grant.start() - _BEFORE) : grant.start()])[-1]
+            choice = believed and (choice or len(named) > 1 and _CHOICE.search(said + grant[0]) is not None)
+            yield _Statement(names, choice, offered=len(names) == 1 and _CHOICE.search(said) is not None)
+            told = place
 
 
 def _given(before: str, grant: re.Match[str], first: _Named) -> bool:
@@ -147,7 +185,7 @@ def _given(before: str, grant: re.Match[str], first: _Named) -> bool:
         or "terms" in grant["terms"].lower()
         or (_GIVES.search(before) and not _WORKS.search(before))
     )
-    return bool(sure) and not _OF_ANOTHER.search(before)
+    return bool(sure) and (_INCLUDES.search(before) is not None and first.binding or not _OF_ANOTHER.search(before))
 
 
 def _chain(text: str, grant: re.Match[str]) -> tuple[list[_Named], bool]:
@@ -175,7 +213,9 @@ def _name(text: str, before: re.Match[str]) -> _Named | None:
         return None
     version, later = said or usual.removesuffix("+"), match["later"] or before["beyond"] or (not said and usual.endswith("+"))
     if begins == "CC-BY":
-        begins, version = _creative_commons(match["parts"] or (parts := _BY.search(text)) and parts[0] or "", version)
+        rest = re.split(r"[.;]\s|\n\s*\n", text[match.end() : match.end() + _BACK])[0]
+        parts = match["parts"] or (short := _BY.search(text)) and short[0] or ""
+        begins, version = _creative_commons(parts + "".join(_PARTS.findall(rest)), version)
     name = "-".join(filter(None, (begins, version + ".0" * (version.isdigit())))) if usual or begins.startswith("CC-BY") else begins
     if begins in ("AGPL", "LGPL", "GPL", "GFDL"):
         name += "-or-later" if later else "-only"

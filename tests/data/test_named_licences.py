@@ -8,7 +8,7 @@ import pytest
 
 from finetune.data.headers import licence_of_text
 from finetune.data.licences import UNKNOWN, licence_of_file
-from finetune.data.named_licences import licences_named
+from finetune.data.named_licences import licences_named, with_binding
 from finetune.data.spdx import categories, expression_in
 
 # A file with such a comment used to count as the owner's own, and copyleft code was kept.
@@ -60,6 +60,43 @@ NAMED = {
     "Released under Apache 2, see LICENSE": "Apache-2.0",
     "Made available under the terms of ISC; see the licence file": "ISC",
     "Distributed under MIT or Apache-2.0, whichever licence you like": "MIT OR Apache-2.0",
+    # Whether later versions may be taken, said before the name.
+    "released under the terms of version 2 (or later) of the GNU General Public License": "GPL-2.0-or-later",
+    "under version 2 or (at your option) any later version of the GNU General Public License": "GPL-2.0-or-later",
+    "under the terms of version 2 or any later version of the GPL license": "GPL-2.0-or-later",
+    "released under version 2, or later, of the GPL": "GPL-2.0-or-later",
+    "released under version 2.1+ of the LGPL": "LGPL-2.1-or-later",
+    "released under version 3 or newer of the GPL": "GPL-3.0-or-later",
+    "released under version 2 or version 3 of the GPL": "GPL-2.0-only",
+    # Names of other licences.
+    "Licensed under the EUPL, version 1.2": "EUPL-1.2",
+    "licensed under the European Union Public Licence 1.1": "EUPL-1.1",
+    "License: CeCILL 2.1": "CECILL-2.1",
+    "License: CDDL": "CDDL-1.0",
+    "under the terms of the Common Development and Distribution License, version 1.1": "CDDL-1.1",
+    "Distributed under the Boost Software License, Version 1.0": "BSL-1.0",
+    "licensed under the Artistic License 2.0": "Artistic-2.0",
+    "License: OSL 3.0": "OSL-3.0",
+    "License: ECL 2.0": "ECL-2.0",
+    "License: Ms-RL": "MS-RL",
+    "Licensed under the SIL Open Font License, Version 1.1": "OFL-1.1",
+    "licensed under the Server Side Public License": "SSPL-1.0",
+    "Licensed under the Business Source License 1.1": "BUSL-1.1",
+    "License: CC0": "CC0-1.0",
+    "@license MIT": "MIT",
+    "@license Apache-2.0": "Apache-2.0",
+    "@license GPL-3.0-only": "GPL-3.0-only",
+    # Creative Commons: a part that binds counts wherever the sentence says it.
+    "License: CC BY 4.0": "CC-BY-4.0",
+    "Licensed under a Creative Commons Attribution 4.0 International License": "CC-BY-4.0",
+    "License: CC BY-SA 3.0": "CC-BY-SA-3.0",
+    "License: CC-BY-NC-SA-4.0": "CC-BY-NC-SA-4.0",
+    "License: CC BY 4.0 NC": "CC-BY-NC-4.0",
+    "License: CC BY 4.0 International, Non-Commercial": "CC-BY-NC-4.0",
+    "Creative Commons (CC) license: Creative Commons (CC) BY-SA 4.0": "CC-BY-SA-4.0",
+    "under the Creative Commons Attribution and Share Alike 3.0 license": "CC-BY-SA-3.0",
+    "under the Creative Commons Attribution 3.0 and Share-Alike license": "CC-BY-SA-3.0",
+    "under a Creative Commons Attribution-NonCommercial-NoDerivs license": "CC-BY-NC-ND-4.0",
 }
 NOT_NAMED = [
     "This code is not under the GNU General Public License, version 2",
@@ -85,6 +122,8 @@ NOT_NAMED = [
     "licensed under an MIT style license",
     "licensed under Foo and MIT",
     "available under MIT-licensed names; see the license",
+    "This file isn't licensed under the MIT license",
+    "We don't release it under the GPL version 2; see the license",
 ]
 
 
@@ -113,6 +152,53 @@ def test_what_is_named_is_an_spdx_expression() -> None:
         assert all(name.lower() in categories() for name in expression.replace("OR", "AND").split(" AND "))
 
 
+# A name beside MIT's text: what a file says that it is under as well binds, and what it offers instead does not.
+BESIDE = {
+    "The docs are licensed under the MPL 2.0.": ["MIT", "MPL-2.0"],
+    "The docs are licensed under the EPL.": ["MIT", "EPL-2.0"],
+    "Its images are licensed under CC BY-SA 4.0.": ["MIT", "CC-BY-SA-4.0"],
+    "Its images are licensed under CC BY-NC 4.0.": ["MIT", "CC-BY-NC-4.0"],
+    "One folder is licensed under the EUPL.": ["MIT", "EUPL-1.2"],
+    "One folder is licensed under the CDDL.": ["MIT", "CDDL-1.0"],
+    "The server is licensed under SSPL-1.0.": ["MIT", "SSPL-1.0"],
+    "Released under the terms of version 2 (or later) of the GNU General Public License.": ["MIT", "GPL-2.0-or-later"],
+    "The file gpl.c is licensed under the GPL version 2. Dual-core chips run it faster.": ["MIT", "GPL-2.0-only"],
+    "The file gpl.c is licensed under the GPL version 2.\n\nDisputes follow the choice of law of Utah.": ["MIT", "GPL-2.0-only"],
+    "The option parser is licensed under the GPL version 2.": ["MIT", "GPL-2.0-only"],
+    "Either file is licensed under the GPL version 2.": ["MIT", "GPL-2.0-only"],
+    "a.c is under version 2 or, at your option, any later version of the GPL, b.c is under the LGPL.": [
+        "MIT",
+        "GPL-2.0-or-later",
+        "LGPL-2.0-or-later",
+    ],
+    "gpl.c is licensed under the GPL version 2, and b.c under the LGPL version 2.1. Alternatively, ask us for help.": [
+        "MIT",
+        "GPL-2.0-only",
+        "LGPL-2.1-only",
+    ],
+    "This includes gpl.c, which is licensed under the GPL version 2.": ["MIT", "GPL-2.0-only"],
+    "It may be used under the licence above or, at your option, under the terms of the GNU General Public License version 2.": [
+        "MIT OR GPL-2.0-only"
+    ],
+    "It may be used under either the above licence or under the GPL.": ["MIT OR GPL-1.0-or-later"],
+    "Alternatively, it may be distributed under the terms of the GPL version 2.": ["MIT OR GPL-2.0-only"],
+    "Earlier versions were licensed under the GPL.": ["MIT"],
+    "It needs foo, which is licensed under the GPL.": ["MIT"],
+    "The tests are licensed under the Apache License 2.0.": ["MIT"],
+}
+
+
+@pytest.mark.parametrize("said", BESIDE)
+def test_a_choice_is_looked_for_in_the_sentence_of_the_name(said: str) -> None:
+    assert with_binding(["MIT"], f"{said}\n\nPermission is hereby granted.\n") == BESIDE[said]
+    assert with_binding(["MIT"], f"Permission is hereby granted.\n\n{said}\n") == BESIDE[said]
+
+
+def test_a_known_licence_that_binds_is_left_as_it_is() -> None:
+    assert with_binding(["GPL-2.0-only"], "The docs are licensed under the MPL 2.0.") == ["GPL-2.0-only"]
+    assert with_binding([], "The docs are licensed under the MPL 2.0.") == []
+
+
 def test_a_hostile_comment_takes_no_more_than_its_length() -> None:
     for piece in (
         "under the ",
@@ -124,7 +210,11 @@ def test_a_hostile_comment_takes_no_more_than_its_length() -> None:
         "licensed under a ",
         "licensed ",
         "released ",
+        "under version 2 or ",
+        "license: CC BY 4.0 ",
+        "alternatively under the GPL ",
     ):
         started = time.process_time()
         licences_named(piece * (4096 // len(piece)))
+        with_binding(["MIT"], piece * (4096 // len(piece)))
         assert time.process_time() - started < 0.5
