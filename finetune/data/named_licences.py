@@ -102,6 +102,14 @@ _CHOICE = re.compile(
     r"|\bchoice\s+of\s+(?:\w+\s+){0,2}licen[sc]|\bunder\s+(?:the\s+terms\s+of\s+)?either\b|\beither\s+(?:of\s+)?(?:the|these|this)\s+(?:\w+\s+){0,2}licen[sc]es?\b",
     re.IGNORECASE,
 )
+RESTRICTED = "LicenseRef-restricted"
+# What a sentence takes back behind a name: "MIT, for non-commercial use only" is another licence, which nobody has named.
+_LIMITS = re.compile(
+    r"(?:(?!\n\s*\n)[^.;]){0,160}?\b(?<!commercial and )(?<!commercial or )(?:"
+    r"(?:non\W?commercial|non\W?profit|academic|educational|research|personal|evaluation)\b(?:[\s,/]+(?:and|or|\w+)){0,3}?\s+(?:us(?:e|es|age)|purposes?)\b"
+    r"|(?:no|not\s+for|except(?:\s+\w+){0,3})\s+commercial\b|commons\s+clause\b)",
+    re.IGNORECASE,
+)
 _INCLUDES = re.compile(r"\b(?:includ|contain|bundl|incorporat|portion|part|some|files?\b)", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.;:!?][\s\"')]|\n\s*\n")
 _BEFORE = 240  # characters of a sentence before a name in which a choice may be offered
@@ -165,6 +173,8 @@ def _statements(text: str, *, others: bool) -> Iterator[_Statement]:
         if not believed:
             named = [each for each in named if others and each.binding and not _NOT.search(before.rpartition(",")[2])]
         names = list(dict.fromkeys(each.identifier for each in named if each.identifier))
+        if believed and _LIMITS.match(text, place):
+            names = [RESTRICTED]
         if names:
             said = _SENTENCE.split(text[max(told, grant.start() - _BEFORE) : grant.start()])[-1]
             choice = believed and (choice or len(named) > 1 and _CHOICE.search(said + grant[0]) is not None)

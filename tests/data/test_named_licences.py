@@ -9,7 +9,8 @@ import pytest
 from finetune.data.headers import licence_of_text
 from finetune.data.licences import UNKNOWN, licence_of_file
 from finetune.data.named_licences import licences_named, with_binding
-from finetune.data.spdx import categories, expression_in
+from finetune.data.policy import permitted
+from finetune.data.spdx import categories, expression_in, is_permissive
 
 # A file with such a comment used to count as the owner's own, and copyleft code was kept.
 NAMED = {
@@ -218,3 +219,33 @@ def test_a_hostile_comment_takes_no_more_than_its_length() -> None:
         licences_named(piece * (4096 // len(piece)))
         with_binding(["MIT"], piece * (4096 // len(piece)))
         assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "licensed under the MIT license for non-commercial use only",
+        "Licensed under the MIT license, for noncommercial purposes.",
+        "This code is licensed under the MIT license except for commercial use.",
+        "Released under the Apache License, Version 2.0,\nfor academic and research use only",
+        "Licensed under the Apache License 2.0 with the Commons Clause.",
+        "License: BSD-3-Clause (no commercial use)",
+    ],
+)
+def test_a_permissive_name_whose_sentence_takes_it_back_is_not_believed(text: str) -> None:
+    assert licences_named(text) == ["LicenseRef-restricted"]
+    expression = licence_of_text("".join(f"# {line}\n" for line in text.splitlines()) + "\nprint(1)\n")
+    assert expression == "LicenseRef-restricted" and not permitted(expression, is_permissive)
+    assert with_binding(["MIT"], text) == ["MIT", "LicenseRef-restricted"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Distributed under the MIT license, which permits commercial and non-commercial use.",
+        "licensed under the MIT license. Our courses are for personal use only.",
+        "Licensed under the MIT license\n\nFor academic use, cite the paper.",
+    ],
+)
+def test_what_is_said_of_something_else_takes_nothing_back(text: str) -> None:
+    assert licences_named(text) == ["MIT"]
