@@ -123,7 +123,7 @@ def test_vllm_is_told_the_folder_the_context_and_the_address_and_the_key_out_of_
     shown = capsys.readouterr().out
     assert f"by vLLM at http://127.0.0.1:{port}" in shown and "context 512 tokens" in shown
     assert "llama.vim" not in shown, "vLLM has no /infill"
-    assert "--- continue.yaml" in shown and 'kind = "openai/completion"' in shown
+    assert "--- continue.yaml" in shown and 'kind = "vllm/completion"' in shown
 
 
 def test_vllm_serves_an_adapter_beside_its_base_and_no_other_with_room_for_its_rank(
@@ -210,11 +210,13 @@ def waiting(tmp_path: Path) -> Path:
 
 def served_by_vllm(run: Run, folder: Path, *python: str) -> subprocess.Popen[str]:
     words = [sys.executable, *python, "serve", str(run.folder), "--engine", "vllm", "--port", str(free_port())]
-    before = signal.signal(signal.SIGHUP, signal.default_int_handler)  # under nohup it would be ignored, and stay so in what is started
+    # Under nohup the one, in a job in the background the other would be ignored, and stay so in what is started.
+    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGHUP, signal.SIGQUIT)}
     try:
         return subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PATH": str(folder)}, text=True)
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def number_in(server: subprocess.Popen[str], word: str) -> int:
