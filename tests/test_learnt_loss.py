@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,10 @@ from finetune.quiet import known_warnings_off
 from finetune.recipe import ModelSection
 from finetune.records import IGNORED
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROWS, TOKENS, VOCABULARY = 3, 24, 320
 ROWS_THAT_TRAIN = [3, 11, 319]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(path: Path, *, tied: bool, dtype: str) -> Any:
