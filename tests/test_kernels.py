@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,9 @@ from finetune.model import load_model
 from finetune.recipe import ModelSection
 from finetune.records import IGNORED
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROWS, TOKENS, VOCABULARY = 3, 24, 320
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def adapted(path: Path, method: Method, **options: object) -> Any:
