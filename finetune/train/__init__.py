@@ -8,27 +8,27 @@ The same recipe goes on from the last whole checkpoint and ends where an undistu
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.check import otherwise_on_cpu, tracker_faults
+from finetune.check import tracker_faults
 from finetune.data.store import read_rows
 from finetune.errors import TrainError
 from finetune.files import staged_folder, write_atomic
 from finetune.lock import hold
-from finetune.methods import AdaLora, save_adapter
+from finetune.methods import save_adapter
 from finetune.model import Load, load_model, on_cpu
 from finetune.preflight import Preflight, check_training
 from finetune.quiet import quiet_libraries
 from finetune.recipe import Recipe, dump_recipe
 from finetune.run import Run, is_main_process, open_run, run_to_change
 from finetune.train.checkpoints import claim, full_disk_named
+from finetune.train.launchers import on_cpu_instead, processes, spread_faults
 from finetune.train.log import BAD_BATCH, LOG, PICTURE, Heard, LogLine, picture, summary, text_of, work_plot
 from finetune.train.result import TrainResult, table
 
@@ -73,7 +73,7 @@ def _trained(run: Run, base: BaseFolder, stop: Stop, *, load: Load, heard: Heard
     with _held(run):
         if is_main_process() and run.done("train"):
             raise TrainError(f"{run.folder}: another training of this run has ended meanwhile; type the same again to see it")
-        last = claim(run, processes=_processes())
+        last = claim(run, processes=processes())
         rows = _rows(run)
         model = _model(run.recipe, base, load)
         checks = check_training(run, base, model, rows.train)
@@ -92,36 +92,9 @@ def _refuse(base: BaseFolder, recipe: Recipe) -> None:
     """Raises for what can not end well on this machine."""
     from finetune.plan import require_fit
 
-    if faults := [*tracker_faults(recipe), *_spread_faults(recipe)]:
+    if faults := [*tracker_faults(recipe), *spread_faults(recipe, cpu=on_cpu())]:
         raise TrainError("\n".join(faults))
     require_fit(base, recipe)
-
-
-def _spread_faults(recipe: Recipe) -> Iterator[str]:
-    """What peft reads outside a pass, and finds in pieces there or, of gradients under DeepSpeed, no longer."""
-    method, cure = recipe.adapter, "write adapter=lora, or use ddp.yaml"
-    zero_3 = _launched_with("DEEPSPEED") and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
-    if _launched_with("DEEPSPEED") and isinstance(method, AdaLora):
-        yield f"adapter={method.kind}: DeepSpeed keeps gradients that it ranks by to itself; {cure}"
-    elif zero_3 and method.prompt_tokens:
-        yield f"adapter={method.kind}: ZeRO-3 spreads weights that it reads whole; {cure}"
-    elif _launched_with("FSDP") and (method.prompt_tokens or isinstance(method, AdaLora)):
-        yield f"adapter={method.kind}: FSDP spreads weights that it reads whole; {cure}"
-
-
-def _launched_with(engine: str) -> bool:
-    return os.environ.get(f"ACCELERATE_USE_{engine}") == "true"
-
-
-def on_cpu_instead(recipe: Recipe) -> list[str]:
-    """What a recipe or a launcher made for a GPU does otherwise on this CPU; empty on a GPU."""
-    if not on_cpu():
-        return []
-    launched = _processes() > 1 and os.environ.get("ACCELERATE_USE_CPU") != "true"
-    together = [f"the launcher's {_processes()} processes share this CPU"] if launched else []
-    if _launched_with("FSDP"):
-        together.append("FSDP spreads a model over GPUs only, so each process holds all of it")
-    return together + otherwise_on_cpu(recipe)
 
 
 def _tell(changed: Sequence[str]) -> None:
@@ -191,7 +164,3 @@ def _clear(run: Run) -> None:
     if is_main_process():
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         (run.folder / BAD_BATCH).unlink(missing_ok=True)
-
-
-def _processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))

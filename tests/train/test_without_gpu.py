@@ -12,9 +12,8 @@ from test_launch import ENVIRONMENT, launching
 from training_runs import Prepare
 
 from finetune.__main__ import main
-from finetune.errors import TrainError
 from finetune.run import open_run
-from finetune.train import on_cpu_instead, train
+from finetune.train.launchers import on_cpu_instead
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 FOR_A_GPU = ("model.quantization=nf4", "model.dtype=float16", "train.optimizer=paged_adamw_8bit", "train.max_steps=1")
@@ -57,34 +56,6 @@ def test_a_launcher_that_would_spread_the_model_says_that_a_cpu_does_not(prepare
     """accelerate leaves FSDP out there without a word."""
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert on_cpu_instead(prepare()) == ["FSDP spreads a model over GPUs only, so each process holds all of it"]
-
-
-ZERO = "ACCELERATE_DEEPSPEED_ZERO_STAGE"
-P_TUNING, ADALORA = ("adapter=p_tuning", "data.packing=false", "export=adapter"), ("adapter=adalora",)
-WHOLE, GRADIENTS = "{} spreads weights that it reads whole", "DeepSpeed keeps gradients that it ranks by to itself"
-FSDP, ZERO_2, ZERO_3 = ({"ACCELERATE_USE_FSDP": "true"}, *({"ACCELERATE_USE_DEEPSPEED": "true", ZERO: stage} for stage in "23"))
-
-
-@pytest.mark.parametrize(
-    ("launcher", "settings", "why"),
-    [
-        (FSDP, P_TUNING, WHOLE.format("FSDP")),
-        (FSDP, ADALORA, WHOLE.format("FSDP")),
-        (ZERO_3, P_TUNING, WHOLE.format("ZeRO-3")),
-        (ZERO_2, ADALORA, GRADIENTS),
-        (ZERO_3, ADALORA, GRADIENTS),
-    ],
-    ids=["fsdp-p_tuning", "fsdp-adalora", "zero3-p_tuning", "zero2-adalora", "zero3-adalora"],
-)
-def test_a_method_that_reads_what_a_launcher_takes_to_itself_is_refused(
-    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, launcher: dict[str, str], settings: tuple[str, ...], why: str
-) -> None:
-    """They ended in the libraries' words in the first pass (FSDP2) or step (ZeRO-2), or waited for ever at a checkpoint (ZeRO-3)."""
-    recipe = prepare(*settings)
-    for name, value in launcher.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(TrainError, match=rf"{settings[0]}: {why}; write adapter=lora, or use ddp.yaml"):
-        train(recipe)
 
 
 @pytest.mark.slow
