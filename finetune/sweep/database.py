@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 STUDY = "study.db"
 INTERVAL, GRACE = 30, 300  # seconds between heartbeats, and without one until a run is given to another
+_DRIVERS = (
+    (("postgresql",), "'psycopg[binary]'", "postgresql+psycopg"),
+    (("mysql", "mariadb"), "pymysql", "mysql+pymysql"),
+)
 _WAIT = 60  # seconds that a writer of SQLite waits for others
 
 
@@ -61,7 +65,7 @@ def open_storage(url: str) -> RDBStorage:
             )
     except (ImportError, NoSuchModuleError) as error:
         raise RecipeError(
-            f"sweep.storage: {name} needs a driver that is not installed ({error.__cause__ or error}); pip install it"
+            f"sweep.storage: {name} needs a driver that is not installed ({error.__cause__ or error}); {_driver(url)}"
         ) from error
     except (SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
@@ -69,6 +73,15 @@ def open_storage(url: str) -> RDBStorage:
     if sqlite:
         _in_turn(storage)
     return storage
+
+
+def _driver(url: str) -> str:
+    """What to type for a driver of this kind of database."""
+    kind = url.partition(":")[0].partition("+")[0]
+    for kinds, package, begins in _DRIVERS:
+        if kind in kinds:
+            return f"type: pip install {package}, and begin the URL with {begins}://"
+    return "install the package of its driver"
 
 
 def _in_turn(storage: RDBStorage) -> None:

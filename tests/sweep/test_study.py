@@ -219,7 +219,15 @@ def test_the_same_draw_twice_is_one_run(search: Recipe) -> None:
         ("$NO_SUCH_VARIABLE", r"found \$NO_SUCH_VARIABLE, but no variable of that name holds a URL; type: export"),
         ("sqlite:////no/such/folder/study.db", "can not be opened .*unable to open database file"),
         ("study.db", "no URL of a database; write for example postgresql://"),
-        ("postgresql+nodriver://me:secret@localhost/x", "needs a driver"),
+        (
+            "postgresql+nodriver://me:secret@localhost/x",
+            r"needs a driver.*type: pip install 'psycopg\[binary\]', and begin the URL with post",
+        ),
+        (
+            "mariadb+nodriver://me:secret@localhost/x",
+            r"needs a driver.*type: pip install pymysql, and begin the URL with mysql\+pymysql://",
+        ),
+        ("oracle+nodriver://me:secret@localhost/x", "needs a driver that is not installed .*; install the package of its driver"),
     ],
 )
 def test_a_database_that_can_not_be_used_is_named_with_the_cure(storage: str, message: str, tmp_path: Path) -> None:

@@ -1,48 +1,31 @@
-"""A study in PostgreSQL, which machines without a common disk share: on a server of the tests' own, where its programs are installed."""
+"""A study in a server that machines without a common disk share: on one of the tests' own, of each kind that is installed."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from database_servers import SERVERS
 from sqlalchemy import text
 from test_study import POINTS, every_run_is_done_once, in_process, take_one_and_die, working
 
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe, parse_recipe
 from finetune.sweep import read_result, sweep
+from finetune.sweep.board import Board
 from finetune.sweep.database import GRACE
 
-pytest.importorskip("psycopg", reason="psycopg is not installed")
-PLACES = [Path(found).parent for found in [shutil.which("initdb")] if found] or sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-OWNER = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to be root's
-pytestmark = pytest.mark.skipif(not PLACES, reason="no PostgreSQL server is installed")
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The URL of an empty database, on a socket alone."""
-    folder = Path(tempfile.mkdtemp(prefix="study"))
-    if OWNER:
-        os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-
-    def run(program: str, *words: str) -> None:
-        subprocess.run([PLACES[-1] / program, "-D", folder / "data", *words], check=True, stdout=subprocess.DEVNULL, cwd=folder, **OWNER)  # type: ignore[call-overload]
-
-    run("initdb", "--auth=trust", "--no-sync", "--username=me")
-    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "--wait", "--log", str(folder / "log"), "--options", options, "start")
-    try:
-        yield f"postgresql+psycopg://me:secret@/postgres?host={folder}"
-    finally:
-        run("pg_ctl", "--wait", "--mode=immediate", "stop")
-        shutil.rmtree(folder)
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty database."""
+    kind = SERVERS[request.param]
+    if kind.missing:
+        pytest.skip(f"{request.param}: {kind.missing}")
+    with kind.start() as url:
+        yield url
 
 
 @pytest.fixture
@@ -67,6 +50,13 @@ def test_the_run_of_a_killed_process_goes_to_the_next_one_and_that_of_a_living_o
             assert other.claim(None) is None, "both live"
 
 
+def set_last_beat(board: Board, *, seconds_ago: int) -> None:
+    """By the clock of the server."""
+    with board.storage.engine.begin() as connection:
+        now = connection.execute(text("SELECT CURRENT_TIMESTAMP")).scalar_one()
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = :beat"), {"beat": now - timedelta(seconds=seconds_ago)})
+
+
 def test_of_another_machine_the_heartbeat_tells(recipe: Recipe) -> None:
     with working(recipe, "here") as board:
         board.offer({"r-1": {"adapter.r": 1}})
@@ -74,8 +64,7 @@ def test_of_another_machine_the_heartbeat_tells(recipe: Recipe) -> None:
         assert task is not None
         task.trial.set_user_attr("worker", ["elsewhere", "/its/own/folder"])
         for seconds, lost in ((GRACE - 60, False), (GRACE + 60, True)):
-            with board.storage.engine.begin() as connection:
-                connection.execute(text(f"UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - interval '{seconds} seconds'"))
+            set_last_beat(board, seconds_ago=seconds)
             board.take_back()
             assert (board.claim(None) is not None) is lost
 
