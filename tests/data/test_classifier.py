@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from licenseclassifier._engine.scan import builtin_scanner
+from licenseclassifier._engine.dictionary import to_fold
+from licenseclassifier._engine.scan import builtin_scanner, scan
 
 from finetune.data import classifier
-from finetune.data.classifier import licences_in
+from finetune.data.classifier import licences_in, words_in
 
 TEXTS = Path(__file__).parent / "texts"
 PIECES = [
@@ -17,12 +18,18 @@ PIECES = [
 ]
 
 
-def packages_words(text: str) -> list[tuple[int, int, int]]:
-    return builtin_scanner().dict.split(text)
+def packages_words(text: str) -> list[tuple[int, str]]:
+    """Number and spelling; of the copyright sign the package keeps the letter, or the entity, that it is written by."""
+    found = builtin_scanner().dict.split(text)
+    spelt = [(number, to_fold(text[low:high])) for number, low, high in found]
+    sign = builtin_scanner().dict.lookup("copyright")
+    return [(number, "©" if number == sign and word in ("c", "&copy;") else word) for number, word in spelt]
 
 
-def our_words(text: str) -> list[tuple[int, int, int]]:
-    return classifier._scanner().dict.split(text)
+def our_words(text: str) -> list[tuple[int, str]]:
+    words = words_in(text)
+    assert len(words.spans()) == len(words.numbers)
+    return [(number, "©" if word == "c" and number >= 0 else word) for number, word in zip(words.numbers, words.spelt, strict=True)]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
@@ -44,3 +51,27 @@ def test_a_text_counts_as_known_from_its_share_of_the_words_on():
     around = " ".join(["Lorem"] * words)  # half the words are the licence's
     assert licences_in(f"{mit}\n{around}", coverage=45) == ["MIT"]
     assert licences_in(f"{mit}\n{around}", coverage=55) == []
+
+
+def edited(text: str, places: list[int], words: list[str]) -> str:
+    """A licence as authors change it: some of its words left out, misspelt, run together or other ones."""
+    split = text.split(" ")
+    for place, word in zip(places, words, strict=False):
+        at = place % len(split)
+        split[at] = {"out": "", "short": split[at][:-1], "long": split[at] + "s", "joined": split[at] + split[(at + 1) % len(split)]}.get(
+            word, word
+        )
+    return " ".join(split)
+
+
+EDITS = st.sampled_from(["out", "short", "long", "joined", "Lorem", "https://www.apache.org/licenses/LICENSE-2.0", "(c) 2020 Jane", "the"])
+
+
+@settings(max_examples=20)
+@given(st.sampled_from(["mit.txt", "apache.txt"]), st.lists(st.integers(0, 10_000), max_size=8), st.lists(EDITS, max_size=8), st.data())
+def test_the_licences_of_a_changed_text_are_those_the_package_finds(name, places, words, data):
+    text = edited((TEXTS / name).read_text(), places, words)
+    text = text[data.draw(st.integers(0, 200)) :] + edited((TEXTS / "mit.txt").read_text(), places[::-1], words)
+    found = scan(text)
+    coverage = data.draw(st.sampled_from([0.0, found.percent, found.percent + 0.01]))
+    assert licences_in(text, coverage=coverage) == (sorted({each.id for each in found.match}) if found.percent >= coverage else [])
