@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 if TYPE_CHECKING:
     from licenseclassifier._engine.matcher import MultiRE
 
@@ -47,6 +45,7 @@ class Automaton:
     """Finds known texts in words, the longest one from each place on."""
 
     def __init__(self, program: MultiRE) -> None:
+        import numpy as np
         from licenseclassifier._engine import matcher
 
         self._engine = matcher
