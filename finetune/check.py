@@ -10,9 +10,11 @@ from pathlib import Path
 from finetune.base import BaseFolder, read_base, require_weights
 from finetune.data.languages import unknown_languages
 from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
-from finetune.errors import DataError, RecipeError
+from finetune.errors import DataError, FinetuneError, RecipeError
 from finetune.files import of_user
 from finetune.recipe import DataSection, Recipe
+from finetune.recipe.digest import step_digest
+from finetune.run import Run
 
 
 def require_sound(recipe: Recipe, *, weights: bool = True, lists: bool = False) -> Recipe:
@@ -27,6 +29,15 @@ def require_sound(recipe: Recipe, *, weights: bool = True, lists: bool = False) 
     if faults:
         raise RecipeError("\n".join(faults))
     return recipe
+
+
+def require_rows_of(base: BaseFolder, run: Run, *, error: type[FinetuneError], cure: str = "") -> None:
+    """Raises `error` when the run's rows were made for other files of the base than lie there now."""
+    mark, anywhere = run.mark("build"), step_digest(run.recipe, "build", anywhere=True)
+    built_for = mark.get("inputs", {}).get("base")
+    if mark.get("anywhere", anywhere) == anywhere and built_for not in (None, base.digest):
+        again = cure or f"type: finetune build {run.folder}"
+        raise error(f"{base.path}: the base model changed since the rows of {run.data} were made; bring its files back, or {again}")
 
 
 def summary(recipe: Recipe) -> str:

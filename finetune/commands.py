@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 def check(options: Namespace) -> None:
     """Read a recipe and name every fault in it, in half a second and without torch."""
-    from finetune.check import summary
+    from finetune.base import read_base
+    from finetune.check import require_rows_of, summary
 
-    _say(summary(_recipe(options)))
+    recipe = _recipe(options)
+    require_rows_of(read_base(recipe.model), run_of(recipe), error=RecipeError)
+    _say(summary(recipe))
 
 
 def list_(options: Namespace) -> None:

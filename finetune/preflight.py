@@ -52,7 +52,6 @@ class Preflight:
 
 def check_training(run: Run, base: BaseFolder, model: PeftModel, rows: Dataset) -> Preflight:
     """Looks before step 1; the model is as it will train. Raises TrainError with what is wrong and what to do."""
-    check_base_unchanged(run, base)
     check_readers_of(run.recipe, base)
     check_sentinels(base, model)
     samples = check_rows(rows, base, vocabulary_size=_embedded(model))
@@ -69,13 +68,6 @@ def check_training(run: Run, base: BaseFolder, model: PeftModel, rows: Dataset) 
             f"at most {tolerance:g} would be rounding. This model makes no mask out of restarting positions; choose another base"
         )
     return Preflight(isolation=moved, tolerance=tolerance, samples=samples, coverage=covered)
-
-
-def check_base_unchanged(run: Run, base: BaseFolder) -> None:
-    """The rows hold ids of the tokenizer that build saw."""
-    built_for = run.mark("build").get("inputs", {}).get("base")
-    if built_for is not None and built_for != base.digest:
-        raise TrainError(f"{base.path}: the base model changed since the rows were made; type: finetune build {run.folder}")
 
 
 def check_readers_of(recipe: Recipe, base: BaseFolder) -> None:

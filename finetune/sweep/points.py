@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
-from finetune.base import read_base
-from finetune.check import require_sound
+from finetune.base import BaseFolder, read_base
+from finetune.check import require_rows_of, require_sound
 from finetune.errors import FinetuneError, RecipeError, TrainError
 from finetune.hashing import stable_hash
 from finetune.recipe import Recipe, SweepSection, dump_recipe, parse_recipe
+from finetune.run import run_of
 
 Setting: TypeAlias = Mapping[str, Any]
 _LONGEST_NAME = 80  # characters; file systems allow 255 bytes
@@ -45,6 +46,16 @@ def points(recipe: Recipe) -> list[Point]:
     twice = [name for name, count in Counter(map(name_of, settings)).items() if count > 1]
     faults = [f"{where}: {name} stands in it more than once; keep one" for name in twice]
     return sound(recipe, settings, faults)
+
+
+def require_same_base(recipes: Iterable[Recipe]) -> None:
+    """Raises RecipeError when a run of these recipes has rows that were made for other files of its base than lie there now."""
+    found: dict[str, BaseFolder] = {}
+    for recipe in recipes:
+        run = run_of(recipe)
+        if run.mark("build"):
+            base = found.setdefault(recipe.model.model_dump_json(), read_base(recipe.model))
+            require_rows_of(base, run, error=RecipeError, cure="write name=NEW for a sweep of this base beside it")
 
 
 def sound(recipe: Recipe, settings: Iterable[Setting], faults: Iterable[str] = ()) -> list[Point]:

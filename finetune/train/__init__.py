@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.base import BaseFolder, read_base
-from finetune.check import tracker_faults
+from finetune.check import require_rows_of, tracker_faults
 from finetune.data.store import read_rows
 from finetune.errors import TrainError
 from finetune.files import staged_folder, write_atomic
@@ -55,6 +55,7 @@ def train(recipe: Recipe, *, load: Load = load_model, heard: Heard | None = None
         _clear(open_run(recipe))
         return TrainResult(**(run.mark("train")["training"] | {"fresh": False}))
     base = read_base(recipe.model)
+    require_rows_of(base, run, error=TrainError)
     _refuse(base, recipe)
     _tell(on_cpu_instead(recipe))
     from finetune.train.signals import Stop

@@ -95,15 +95,6 @@ def test_ids_beyond_the_embedding_are_refused(prepare: Prepare) -> None:
         check_rows(read_rows(open_run(recipe).data / "train"), read_base(recipe.model), vocabulary_size=50)
 
 
-def test_a_base_that_changed_since_the_build_is_refused(prepare: Prepare) -> None:
-    recipe = prepare()
-    run = open_run(recipe)
-    with run.step("build") as notes:
-        notes["inputs"] = {"base": "another digest"}
-    with pytest.raises(TrainError, match="the base model changed since the rows were made; type: finetune build"):
-        train(recipe)
-
-
 def test_a_base_whose_exports_would_be_misread_is_refused_before_it_trains(prepare: Prepare, tiny_base: Path, tmp_path: Path) -> None:
     """Its tokenizer_config.json makes a token of a word, which tokenizer.json and so training do not know."""
     base = tmp_path / "base"
