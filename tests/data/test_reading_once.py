@@ -7,19 +7,21 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from watching import content
 
-from finetune.data.build import build
-from finetune.data.repos import open_repository, read_changes, read_files
-from finetune.data.repos.git import Blob
-from finetune.data.repos.kept import Kept
-from finetune.data.repos.trees import list_tree
+from finetune.base import read_base
+from finetune.data.build import build, open_inputs, plan
+from finetune.data.build.clean import READ
+from finetune.data.build.stages import STAGES, perform, waiting
+from finetune.data.build.tools import open_tools
+from finetune.data.repos import history, open_repository, read_changes, read_files
+from finetune.data.repos.aside import Aside
 from finetune.data.tally import Tally
-from finetune.recipe import Recipe
 from finetune.run import open_run
 
 
@@ -36,22 +38,28 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
+def times_asked(asked: Path) -> list[int]:
+    """How often git was asked for each id that it was asked for at all."""
+    return sorted(Counter(asked.read_text().split()).values())
+
+
 def test_a_blob_is_read_once_however_many_paths_hold_it(make_repository, asked: Path) -> None:
     folder = make_repository([("Start", {"a.py": "x = 1\n", "b/a.py": "x = 1\n", "c.py": "x = 1\n", "d.py": "y = 2\n"})])
     assert len(list(read_files(open_repository(str(folder), "HEAD"), Tally()))) == 4
-    assert sorted(Counter(asked.read_text().split()).values()) == [1, 1]
+    assert times_asked(asked) == [1, 1]
 
 
 LICENSED = {"a.py": "x = 1\n", "LICENSE.md": "# MIT license\n", "sub/COPYING.txt": "Released under the MIT license.\n"}
 
 
-@pytest.mark.parametrize("kept", [None, Kept(0), Kept(20), Kept(1 << 20)], ids=["several shards", "no history", "narrow", "room"])
-def test_a_licence_that_is_a_file_too_is_read_once_in_every_mode(make_repository, asked: Path, kept: Kept | None) -> None:
+@pytest.mark.parametrize("with_history", [False, True])
+def test_a_licence_that_is_a_file_too_is_read_once(make_repository, asked: Path, tmp_path: Path, with_history: bool) -> None:
     repository = open_repository(str(make_repository([("Start", LICENSED)])), "HEAD")
-    files = {file.origin.path: file for file in read_files(repository, Tally(), kept=kept)}
+    with closing(Aside(tmp_path / "read")) as kept:
+        files = {file.origin.path: file for file in read_files(repository, Tally(), kept=kept if with_history else None)}
     assert {path: file.text for path, file in files.items()} == LICENSED
     assert files["sub/COPYING.txt"].origin.license == "MIT"
-    assert sorted(Counter(asked.read_text().split()).values()) == [1, 1, 1]
+    assert times_asked(asked) == [1, 1, 1]
 
 
 def test_files_beside_the_licences_are_not_held_and_a_licence_over_the_limit_is_too_large(make_repository) -> None:
@@ -65,18 +73,7 @@ def test_a_version_is_read_once_however_many_commits_have_it_before_or_after(mak
     folder = make_repository([(f"Turn {turn}", {"a.py": text}) for turn, text in enumerate(versions)])
     changes = list(read_changes(open_repository(str(folder), "HEAD"), Tally(), limit=None))
     assert [(change.before, change.after) for change in reversed(changes)] == list(zip(versions, versions[1:], strict=False))
-    assert sorted(Counter(asked.read_text().split()).values()) == [1, 1, 1]
-
-
-def build_of(recipe_of, folder: Path, **data: Any) -> Recipe:
-    recipe = recipe_of(folder, miners=["fim", {"kind": "commits"}], row_length=512, **data)
-    build(recipe)
-    return recipe
-
-
-def rows_of(recipe: Recipe) -> dict[str, bytes]:
-    data = open_run(recipe).data
-    return {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*.arrow"))}
+    assert times_asked(asked) == [1, 1, 1]
 
 
 @pytest.fixture
@@ -89,37 +86,53 @@ def changed(make_repository) -> Path:
     return make_repository([("Start", first), *turned])
 
 
-def test_a_build_asks_git_once_for_what_is_a_file_and_a_version(changed: Path, recipe_of, asked: Path) -> None:
-    build_of(recipe_of, changed)
-    assert sorted(Counter(asked.read_text().split()).values()) == [1] * 20
+@pytest.fixture
+def neighbours(changed: Path, make_repository) -> list[Path]:
+    """The same beside a repository of 15 blobs: six files that turn to and fro, a picture that does, and a licence in UTF-16."""
+    text = "def neighbour_{}(value):\n    return value {} {}\n"
+    versions = {
+        sign: {f"place{place}.py": text.format(place, sign, place) for place in range(6)} | {"a.png": b"\0" + sign.encode()}
+        for sign in "+-"
+    }
+    turns = [(f"Turn {name} to {sign}", {name: versions[sign][name]}) for sign in "-+-" for name in versions[sign]]
+    return [changed, make_repository([("Start", versions["+"] | {"sub/LICENSE": "Unknown".encode("utf-16")}), *turns], name="turned")]
 
 
-def test_what_there_was_no_room_to_keep_is_read_again_and_the_rows_are_the_same(changed: Path, recipe_of, asked: Path) -> None:
-    kept = rows_of(build_of(recipe_of, changed, name="kept"))
+DATA: dict[str, Any] = {"miners": ["fim", {"kind": "commits"}], "row_length": 512, "valid_share": 0.2}
+
+
+def build_of(recipe_of, folders: list[Path], **data: Any) -> dict[str, bytes | None]:
+    """The dataset, byte by byte."""
+    recipe = recipe_of(*folders, **DATA | data)
+    build(recipe)
+    return content(open_run(recipe).data)
+
+
+@pytest.mark.parametrize("shard_mb", [256, 0.0001], ids=["one shard", "several"])
+@pytest.mark.parametrize("batch", [history.BATCH, 4], ids=["one batch", "several"])
+def test_a_build_asks_git_once_for_each_blob_whatever_holds_it(
+    neighbours: list[Path], recipe_of, asked: Path, monkeypatch: pytest.MonkeyPatch, shard_mb: float, batch: int
+) -> None:
+    monkeypatch.setattr(history, "BATCH", batch)
+    build_of(recipe_of, neighbours, shard_mb=shard_mb)
+    assert times_asked(asked) == [1] * (20 + 15)
+
+
+def test_a_build_taken_up_again_asks_for_nothing_that_its_shards_have_read(neighbours: list[Path], recipe_of, asked: Path) -> None:
+    whole = build_of(recipe_of, neighbours)
     asked.unlink()
-    narrow = rows_of(build_of(recipe_of, changed, name="narrow", shard_mb=0.0012))  # room for 300 bytes, four of the files
-    assert sorted(Counter(asked.read_text().split()).values()) == [1] * 14 + [2] * 6  # the licence is among the first four
-    assert kept == narrow
-    assert kept
-
-
-def test_what_is_kept_is_no_more_than_its_room_and_is_let_go_with_its_history(changed: Path) -> None:
-    repository, kept, given = open_repository(str(changed), "HEAD"), Kept(300), []
-    assert len(list(read_files(repository, Tally(), kept=kept))) == 10
-
-    def read(oids: list[str]) -> Iterator[Blob]:
-        given.append(len(oids))
-        return iter([Blob(oid, reason="missing") for oid in oids])
-
-    with repository.store() as store:
-        oids = [entry.oid for entry in list_tree(store, repository.commit)]
-    found = [blob.content for blob in kept.through(repository.objects, oids, read, 1 << 20)]
-    assert 200 < sum(map(len, found)) <= 300
-    assert [blob.reason for blob in kept.through(repository.objects, oids, read, 10)].count("too_large") == sum(map(bool, found))
-    assert len(list(read_changes(repository, Tally(), limit=None, kept=kept))) == 10
-    given.clear()
-    assert [blob.reason for blob in kept.through(repository.objects, oids, read, 1 << 20)] == ["missing"] * 10
-    assert given == [10]
+    recipe = recipe_of(*neighbours, runs="parted", shard_mb=0.0001, **DATA)
+    opened = open_inputs(recipe, read_base(recipe.model))
+    job = plan(opened)
+    for stage in STAGES[:3]:
+        for shard in waiting(stage, job):
+            perform(stage, job, open_tools(recipe, read_base(recipe.model)), shard)
+        assert sorted(job.folder.glob(f"*/{READ}/contents")) == [
+            place / READ / "contents" for place in job.places("clean") if stage.name != "teach"
+        ]
+    build(recipe)
+    assert content(open_run(recipe).data) == whole
+    assert times_asked(asked) == [1] * (20 + 15)
 
 
 def test_a_history_is_read_with_the_standard_library_alone() -> None:

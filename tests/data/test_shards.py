@@ -95,8 +95,9 @@ def test_one_bar_at_a_time_is_shown(cut_recipe: Make, monkeypatch: pytest.Monkey
 
 
 def stamps(folder: Path) -> dict[str, int]:
-    """When each finished part was made."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    """When the files of each finished part were made."""
+    parts = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return {path.name: max(each.stat().st_mtime_ns for each in path.iterdir() if each.is_file()) for path in parts}
 
 
 @pytest.mark.parametrize(("stage", "count"), [("clean", 3), ("teach", 5)])

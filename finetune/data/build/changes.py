@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from finetune.data.build.clean import READ
 from finetune.data.build.job import Task
 from finetune.data.build.join import Boundaries, Joined
 from finetune.data.build.tools import cleaned, told
 from finetune.data.dedup import Match, digest, drop_copies
 from finetune.data.miners.commits import ChangeMiner
 from finetune.data.repos import read_changes
+from finetune.data.repos.aside import Aside
 from finetune.data.split import Split
 from finetune.data.spool import Spools
 from finetune.data.tally import Tally
@@ -58,12 +62,19 @@ def heard(task: Task, look: Outlook, tally: Tally) -> Iterator[tuple[Heard, Chan
     data = task.job.recipe.data
     programs = max((miner.program_files for miner in data.miners if isinstance(miner, ChangeMiner)), default=0)
     selection, limit = task.tools.selection, data.history
-    read = (
-        read_changes(each, tally, limit=limit, selection=selection, programs=programs, kept=task.kept) for each in task.own.repositories
-    )
-    for change in drop_copies(_changes(cleaned(chain.from_iterable(read), task.tools, tally)), tally):
-        reason, detail = _against(change, look)
-        yield Heard(digest(change), change.origin, reason, detail), None if reason else change
+    with _taken_up(task) as kept:
+        read = (read_changes(each, tally, limit=limit, selection=selection, programs=programs, kept=kept) for each in task.own.repositories)
+        for change in drop_copies(_changes(cleaned(chain.from_iterable(read), task.tools, tally)), tally):
+            reason, detail = _against(change, look)
+            yield Heard(digest(change), change.origin, reason, detail), None if reason else change
+
+
+@contextmanager
+def _taken_up(task: Task) -> Iterator[Aside]:
+    """What was read of the shard's files, and room for what a long history reads more than once; that goes at the end."""
+    with closing(Aside(task.folder / READ, begin=task.before("clean") / READ)) as kept:
+        yield kept
+    shutil.rmtree(kept.folder)
 
 
 def _against(change: Change, look: Outlook) -> tuple[str, str]:

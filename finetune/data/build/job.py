@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from finetune.data.build.tools import Tools
 from finetune.data.repos import Repository
-from finetune.data.repos.kept import Kept
 from finetune.data.repos.trees import list_tree
 from finetune.data.room import Disk, Memory
 from finetune.files import flush, json_text, write_atomic, write_json
@@ -85,11 +84,6 @@ class Task(NamedTuple):
     def own(self) -> Shard:
         assert self.shard is not None, "a stage of shards"
         return self.shard
-
-    @property
-    def kept(self) -> Kept | None:
-        """What the files of a shard leave in memory for its history: of one shard alone, where the next is not read in between."""
-        return self.tools.kept if len(self.job.shards) == 1 else None
 
     def track(self, items: Iterable[T], *, label: str) -> Iterator[T]:
         """The items, with a bar where no other is shown."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.base import read_base
-from finetune.data.build.clean import clean
+from finetune.data.build.clean import READ, clean
 from finetune.data.build.job import Job, Shard, Task, plan_in, read_job, sync
 from finetune.data.build.join import join
 from finetune.data.build.proof import prove
@@ -28,17 +29,21 @@ from finetune.progress import track
 
 
 class Stage(NamedTuple):
-    """A part of the work, on each shard by itself or on all of them together."""
+    """A part of the work, on each shard by itself or on all of them together.
+
+    `spent` are the stages and names of what an earlier one has left for it alone: it goes once this one is done.
+    """
 
     name: str
     work: Callable[[Task], None]
     by_shard: bool
+    spent: Sequence[tuple[str, str]] = ()
 
 
 STAGES = (
     Stage("clean", clean, by_shard=True),
     Stage("join", join, by_shard=False),
-    Stage("teach", teach, by_shard=True),
+    Stage("teach", teach, by_shard=True, spent=[("clean", READ)]),
     Stage("settle", settle_all, by_shard=False),
     Stage("prove", prove, by_shard=True),
 )
@@ -65,6 +70,8 @@ def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None, *, alone:
                 sync(folder)
         if taken_up:
             flush(job.folder)
+        for earlier, name in stage.spent:
+            shutil.rmtree(job.place(earlier, shard) / name, ignore_errors=True)
 
 
 def perform_all(job: Job, tools: Tools) -> None:

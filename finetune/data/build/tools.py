@@ -13,7 +13,6 @@ from finetune.data.filters import keep
 from finetune.data.miners.jsonl import Jsonl
 from finetune.data.render import Encoder
 from finetune.data.repos import Selection, select
-from finetune.data.repos.kept import Kept
 from finetune.data.secrets import Redactor, open_redactor, redact_item
 from finetune.data.tally import Tally
 from finetune.recipe import DataSection, Recipe
@@ -30,7 +29,6 @@ class Tools(NamedTuple):
     benchmarks: Benchmarks
     redactor: Redactor
     encoder: Encoder
-    kept: Kept
 
 
 def open_tools(recipe: Recipe, base: BaseFolder) -> Tools:
@@ -38,12 +36,7 @@ def open_tools(recipe: Recipe, base: BaseFolder) -> Tools:
     redaction = recipe.data.redaction
     encoder = Encoder(base.tokenizer, base.family)
     redactor = open_redactor(redaction.allow, redaction.model)
-    return Tools(recipe, selection_of(recipe.data), benchmarks_of(recipe.data), redactor, encoder, Kept(_room(recipe.data)))
-
-
-def _room(data: DataSection) -> int:
-    """Bytes of files that are held in memory for the history, where one is read: a quarter of a shard's."""
-    return int(data.shard_mb * 1e6 / 4) if any(miner.source == "history" for miner in data.miners) else 0
+    return Tools(recipe, selection_of(recipe.data), benchmarks_of(recipe.data), redactor, encoder)
 
 
 def selection_of(data: DataSection) -> Selection:

@@ -10,9 +10,9 @@ from finetune.data.headers import licence_of_text
 from finetune.data.languages import language_of, language_said
 from finetune.data.licences import Scopes, is_licence_file, is_named_for_a_licence, is_notice_file, read_scopes
 from finetune.data.notebooks import as_script
+from finetune.data.repos.aside import Aside, keeping
 from finetune.data.repos.attributes import NOTHING, Attributes, Marks
 from finetune.data.repos.git import Blob, Store
-from finetune.data.repos.kept import Kept
 from finetune.data.repos.opening import Repository
 from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
 from finetune.data.repos.trees import MISSING_TREE, Entry, list_tree
@@ -29,16 +29,14 @@ def read_files(
     *,
     selection: Selection = EVERYTHING,
     max_bytes: int = MAX_BYTES,
-    kept: Kept | None = None,
+    kept: Aside | None = None,
 ) -> Iterator[SourceFile]:
     """Every wanted file that is text in a known language; each of the others is counted with its reason.
 
-    Each distinct blob is read once: the paths that share it come together, in the order of their first. `kept` holds what was read
-    for `read_changes`; the licences' files, which are files too, are held here.
+    Each distinct blob is read once: the paths that share it come together, in the order of their first. What is read is put into `kept`,
+    for `read_changes`; without it the licences' files alone, which are files too.
     """
-    licences = Kept(MAX_BYTES)
-    with repository.store() as opened:
-        store = opened._replace(kept=(kept,) if kept else ())
+    with repository.store() as store:
         entries = list_tree(store, repository.commit)
         tally.read += len(entries)
         if reason := selection.against_repository(repository):
@@ -53,11 +51,12 @@ def read_files(
             else:
                 wanted[entry.oid].append(entry)
         marks = Attributes(store, entries).of(entry.raw for alike in wanted.values() for entry in alike)
-        holding = store._replace(kept=(licences, *store.kept))
-        reader = _Reader(repository, scopes_of(holding, entries), marks)
-        licences.fill()
-        for blob in holding.blobs(wanted, max_bytes=max_bytes):
-            yield from reader.files(blob, wanted[blob.oid], tally)
+        with keeping(store, kept) as (holding, aside):
+            reader = _Reader(repository, scopes_of(holding, entries), marks)
+            if kept is None:
+                aside.take(())
+            for blob in holding.blobs(wanted, max_bytes=max_bytes):
+                yield from reader.files(blob, wanted[blob.oid], tally)
 
 
 def scopes_of(store: Store, entries: Iterable[Entry]) -> Scopes:
@@ -65,7 +64,7 @@ def scopes_of(store: Store, entries: Iterable[Entry]) -> Scopes:
     named = (entry for entry in entries if is_named_for_a_licence(entry.path) or is_licence_file(entry.path) or is_notice_file(entry.path))
     found = [entry for entry in named if entry.mode.startswith("100")]
     oids = dict.fromkeys(entry.oid for entry in found)
-    contents = {blob.oid: blob.content for blob in store.blobs(oids, max_bytes=MAX_BYTES) if blob.reason is None}
+    contents = {blob.oid: blob.content for blob in store.blobs(oids, max_bytes=MAX_BYTES, whole=True) if blob.reason is None}
     return read_scopes((entry.path, contents[entry.oid]) for entry in found if entry.oid in contents)
 
 

@@ -18,7 +18,7 @@ from finetune.data.repos.process import CHUNK, Process, own_folder, remove, run
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
-    from finetune.data.repos.kept import Kept
+    from finetune.data.repos.aside import Aside
 
 SETTINGS = Path(__file__).with_name("gitconfig")  # reads a folder of another user; git before 2.38 takes that from a file alone
 RETRIED = 1024  # objects asked for at once where some are damaged: git is started anew behind each, and told all that is left
@@ -72,12 +72,12 @@ def ask(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 class Store(NamedTuple):
-    """A repository's objects, by id; what any of `kept` holds of them is not asked of git."""
+    """A repository's objects, by id; what `kept` has of them is not asked of git."""
 
     path: str  # of the repository, for messages
     folder: Path
     objects: str
-    kept: tuple[Kept, ...] = ()
+    kept: Aside | None = None
 
     @contextmanager
     def _asked(self, lines: Iterable[bytes]) -> Iterator[IO[bytes]]:
@@ -124,16 +124,16 @@ class Store(NamedTuple):
             complaint = (self.folder / "complaints").read_text(errors="replace").strip()
             raise GitFailed(f"{self.path}: git {arguments[0]} failed: {complaint}; run `git fsck` there, or fetch what is missing")
 
-    def blobs(self, oids: Iterable[str], *, max_bytes: int) -> Iterator[Blob]:
-        """One Blob for each id, in order; beside what is `kept` one is in memory at a time, and none over `max_bytes` ever is.
+    def blobs(self, oids: Iterable[str], *, max_bytes: int, whole: bool = False) -> Iterator[Blob]:
+        """One Blob for each id, in order; one is in memory at a time, and none over `max_bytes` ever is.
 
-        An object that is missing or damaged costs itself alone. Trees are given as they are stored.
+        An object that is missing or damaged costs itself alone. Trees are given as they are stored. What is `kept` has no bytes
+        where they are no text, unless it is asked for `whole`.
         """
         wanted = list(oids)
-        if not self.kept:
+        if self.kept is None:
             return self._read(wanted, max_bytes)
-        first, behind = self.kept[0], self._replace(kept=self.kept[1:])
-        return first.through(self.objects, wanted, lambda others: behind.blobs(others, max_bytes=max_bytes), max_bytes)
+        return self.kept.through(self.objects, wanted, lambda others: self._read(others, max_bytes), max_bytes, whole=whole)
 
     def _read(self, wanted: list[str], max_bytes: int) -> Iterator[Blob]:
         given, at_once = 0, len(wanted)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from finetune.data.headers import licence_of_text
@@ -14,10 +12,11 @@ from finetune.data.languages import is_program, language_of, language_said
 from finetune.data.licences import Scopes
 from finetune.data.names import is_test
 from finetune.data.notebooks import NOTEBOOK, as_script
+from finetune.data.repos.aside import Aside, keeping
 from finetune.data.repos.attributes import NOTHING, Attributes
+from finetune.data.repos.batches import Modified, in_batches
 from finetune.data.repos.files import MAX_BYTES, scopes_of
 from finetune.data.repos.git import Store
-from finetune.data.repos.kept import Kept
 from finetune.data.repos.log import Commit, read_log
 from finetune.data.repos.opening import Repository
 from finetune.data.repos.renames import Delta, Names
@@ -33,18 +32,6 @@ REGULAR = "100"  # the modes of files begin so; 120000 is a symlink, 160000 a su
 STATUS = {"A": "added", "D": "deleted", "T": "type_changed"}
 
 
-class Modified(NamedTuple):
-    """One file before and after one commit, by blob id; `path` is its name at that commit, `today` its name now."""
-
-    commit: str
-    path: str
-    today: str
-    message: str
-    before: str
-    after: str
-    programs: int
-
-
 def read_changes(
     repository: Repository,
     tally: Tally,
@@ -52,7 +39,7 @@ def read_changes(
     limit: int | None,
     selection: Selection = EVERYTHING,
     programs: int = 0,
-    kept: Kept | None = None,
+    kept: Aside | None = None,
 ) -> Iterator[Change]:
     """Commits without merges that change one file and nothing else; of each of the others the reason is counted.
 
@@ -64,9 +51,9 @@ def read_changes(
     The path is the file's name today, renames followed, so that a file and all its changes fall on one side of the split;
     the name it had then is the one path of the commit. The licence is the one stated in the new text, else the nearest
     licence file's at the repository's commit; what .gitattributes says is taken from there too.
-    Of what `read_files` has `kept`, nothing is asked of git again; it is let go at the end.
+    Each distinct blob is read once, and not at all where `read_files` has `kept` it.
     """
-    with _ending(repository, kept) as store:
+    with repository.store() as store, keeping(store, kept) as (holding, aside):
         commits = read_log(store, repository.commit, limit=limit, since=selection.since)
         if reason := selection.against_repository(repository):
             for commit in filter(selection.reaches, commits):
@@ -74,25 +61,12 @@ def read_changes(
                 tally.drop(Origin(repository.name, commit.oid, _only_path(commit)), reason)
             return
         entries = list_tree(store, repository.commit)
-        reader = _Reader(repository, store, scopes_of(store, entries), Attributes(store, entries))
+        reader = _Reader(repository, holding, scopes_of(holding, entries), Attributes(store, entries))
         chosen = _Chosen(repository, selection, authored(repository, store, selection), programs)
         modified = _modified(commits, chosen, tally)
-        while batch := list(islice(modified, BATCH)):
-            yield from reader.changes(batch, tally)
-
-
-@contextmanager
-def _ending(repository: Repository, kept: Kept | None) -> Iterator[Store]:
-    """The repository's objects for the last time: what is kept of them serves, and goes."""
-    with repository.store() as store:
-        if kept is None:
-            yield store
-            return
-        kept.fill()
-        try:
-            yield store._replace(kept=(kept,))
-        finally:
-            kept.forget(store.objects)
+        for batch in in_batches(modified, BATCH, aside.folder / "batches"):
+            aside.take(batch.again)
+            yield from reader.changes(batch.changes, tally)
 
 
 class _Chosen(NamedTuple):
