@@ -2,6 +2,7 @@
 
 python benchmarks/scaling.py                                         # copies of this checkout, every word of each renamed
 python benchmarks/scaling.py NAME=PATH NAME=PATH ... --first 2       # repositories; the small corpus is the first of them
+python benchmarks/scaling.py NAME=PATH ... --corpora large --whole --rounds 3  # one process and two, by turns
 
 Text is what the corpus' trees hold, binaries among it. CPU-seconds are of the process and its children, git's among them. "peak" is the
 resident memory of the largest process, "own" what of it is no file: pages of mapped files count for the first, and the system takes them
@@ -156,6 +157,8 @@ def main() -> None:
     parser.add_argument("--miners", nargs="+", default=["fim"])
     parser.add_argument("--corpora", nargs="+", default=["small", "large"], choices=["small", "large"])
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--whole", action="store_true", help="one process by the command too, without a line of its stages")
+    parser.add_argument("--rounds", type=int, default=1, help="builds of each kind, by turns")
     parser.add_argument("--stages-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stages_of:
@@ -165,16 +168,21 @@ def main() -> None:
         folder = Path(scratch)
         repositories = options.repositories or copies(options.first * options.times, folder)
         corpora = {"small": repositories[: options.first], "large": repositories}
-        for name, corpus in ((name, corpora[name]) for name in options.corpora):
-            for processes in options.processes:
-                path = folder / f"{name}{processes}.yaml"
-                path.write_text(recipe_of(corpus, folder / f"{name}{processes}", options, processes=processes))
-                if processes == 1:
-                    spent, shown = measured([sys.executable, __file__, "--stages-of", str(path)])
-                    print(json.dumps({"corpus": name} | json.loads(shown)))
-                else:
-                    spent, _ = measured([sys.executable, "-m", "finetune", "build", str(path)])
-                print(json.dumps({"corpus": name, "processes": processes} | spent))
+        for name in options.corpora:
+            for turn in range(options.rounds):
+                for processes in options.processes:
+                    built(name, corpora[name], folder / f"{name}{processes}-{turn}", options, processes=processes)
+
+
+def built(name: str, corpus: Sequence[str], runs: Path, options: argparse.Namespace, *, processes: int) -> None:
+    path = runs.with_suffix(".yaml")
+    path.write_text(recipe_of(corpus, runs, options, processes=processes))
+    if processes == 1 and not options.whole:
+        spent, shown = measured([sys.executable, __file__, "--stages-of", str(path)])
+        print(json.dumps({"corpus": name} | json.loads(shown)))
+    else:
+        spent, _ = measured([sys.executable, "-m", "finetune", "build", str(path)])
+    print(json.dumps({"corpus": name, "processes": processes} | spent), flush=True)
 
 
 if __name__ == "__main__":
