@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ENDINGS = {
@@ -197,19 +197,10 @@ def judged(gone: set[int], pairs: dict[tuple[int, int], float]) -> dict[str, obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--roots", nargs="+", default=["/usr", str(Path(sys.prefix))])
-    parser.add_argument("--repositories", nargs="+", default=[])
-    parser.add_argument("--documents", type=int, default=10_000)
-    parser.add_argument("--peer-documents", type=int)
-    parser.add_argument("--script", help="the peer's script")
-    parser.add_argument("--python", help="the Python with what the peer needs")
-    parser.add_argument("--no-truth", action="store_true")
-    parser.add_argument("--growth", action="store_true")
-    arguments = parser.parse_args()
+    arguments = _options()
     texts = documents(committed(arguments.repositories) if arguments.repositories else below(arguments.roots), arguments.documents)
-    megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    result: dict[str, object] = {"documents": len(texts), "megabytes": round(megabytes, 1)}
+    result: dict[str, object] = {"documents": len(texts), "megabytes": round(megabytes(texts), 1)}
+    few = texts[: arguments.peer_documents]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         ours(texts[:100], folder)  # compiles
@@ -219,27 +210,53 @@ def main() -> None:
             result["n_log_n_from_a_quarter"] = round(4 * math.log(len(texts)) / math.log(len(texts) // 4), 2)
         keepers = {int(place): keeper for place, keeper in dict(found.pop("keepers")).items()}  # type: ignore[call-overload]
         result["ours"] = {key: round(float(str(value)), 3) for key, value in found.items()}
-        few = texts[: arguments.peer_documents]
         theirs = peer(few, arguments, folder) if arguments.script else None
     if theirs:
-        # Its work is a sum over documents, so megabytes carry over; where it had all of them the factor is 1.
-        seconds = float(str(theirs["process"])) * megabytes / (sum(len(text.encode()) for text in few) / 1e6)
-        result["peer"] = {"documents": len(few), "process": round(float(str(theirs["process"])), 1), "of_all": round(seconds, 1)}
-        result["ratio_of_work"] = round(seconds / float(str(found["work"])), 1)
-        result["ratio_of_processes"] = round(seconds / float(str(found["process"])), 1)
+        result |= beside_peer(found, theirs, texts, few)
     if not arguments.no_truth:
-        start = time.process_time()
-        pairs = truth(texts)
-        result["truth"] = {"pairs": len(pairs), "cpu_seconds": round(time.process_time() - start, 1)}
-        exact = sum(pairs.get((min(one, other), max(one, other)), 0.0) >= THRESHOLD for one, other in keepers.items())
-        recall = round(candidates(texts, pairs) / len(pairs), 4)
-        result["quality_ours"] = judged({*keepers}, pairs) | {
-            "pair_recall": recall,
-            "removed_for_a_true_pair": round(exact / len(keepers), 4),
-        }
-        if theirs and len(few) == len(texts):
-            result["quality_peer"] = judged({*range(len(texts))} - {*theirs["kept"]}, pairs)  # type: ignore[misc]
+        result |= beside_truth(keepers, texts, {*theirs["kept"]} if theirs and len(few) == len(texts) else None)  # type: ignore[misc]
     print(json.dumps(result, indent=2))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--roots", nargs="+", default=["/usr", str(Path(sys.prefix))])
+    parser.add_argument("--repositories", nargs="+", default=[])
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--peer-documents", type=int)
+    parser.add_argument("--script", help="the peer's script")
+    parser.add_argument("--python", help="the Python with what the peer needs")
+    parser.add_argument("--no-truth", action="store_true")
+    parser.add_argument("--growth", action="store_true")
+    return parser.parse_args()
+
+
+def megabytes(texts: Sequence[str]) -> float:
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+def beside_peer(found: Mapping[str, object], theirs: Mapping[str, object], texts: Sequence[str], few: Sequence[str]) -> dict[str, object]:
+    """Its seconds for all documents, and how many times ours they are."""
+    # Its work is a sum over documents, so megabytes carry over; where it had all of them the factor is 1.
+    seconds = float(str(theirs["process"])) * megabytes(texts) / megabytes(few)
+    return {
+        "peer": {"documents": len(few), "process": round(float(str(theirs["process"])), 1), "of_all": round(seconds, 1)},
+        "ratio_of_work": round(seconds / float(str(found["work"])), 1),
+        "ratio_of_processes": round(seconds / float(str(found["process"])), 1),
+    }
+
+
+def beside_truth(keepers: Mapping[int, int], texts: list[str], kept_by_peer: set[int] | None) -> dict[str, object]:
+    """Both against every pair that is as near as the threshold says."""
+    start = time.process_time()
+    pairs = truth(texts)
+    result: dict[str, object] = {"truth": {"pairs": len(pairs), "cpu_seconds": round(time.process_time() - start, 1)}}
+    exact = sum(pairs.get((min(one, other), max(one, other)), 0.0) >= THRESHOLD for one, other in keepers.items())
+    recall = round(candidates(texts, pairs) / len(pairs), 4)
+    result["quality_ours"] = judged({*keepers}, pairs) | {"pair_recall": recall, "removed_for_a_true_pair": round(exact / len(keepers), 4)}
+    if kept_by_peer is not None:
+        result["quality_peer"] = judged({*range(len(texts))} - kept_by_peer, pairs)
+    return result
 
 
 if __name__ == "__main__":

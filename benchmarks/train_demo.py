@@ -26,6 +26,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from meter import Meter
+
 WARM = 2  # steps before the measured ones
 SIDES = ("ours", "unpacked", "trl")
 SETTINGS = ("adapter.r=16", "adapter.alpha=32", "train.batch_size=8", "train.accumulation=1", "train.gradient_checkpointing=false")
@@ -70,47 +72,18 @@ def made(scratch: Path, side: str, repository: str, overrides: tuple[str, ...]) 
     build(parse_recipe("", [*settings, *SETTINGS, *overrides], name=side))
 
 
-class Meter:
-    """What the measured steps take, and the learnt tokens that went into them."""
-
-    def __init__(self, plain: Callable[[Any], dict[str, Any]]) -> None:
-        self.plain = plain
-        self.learnt: list[int] = []
-        self.cpu: list[float] = []
-        self.wall: list[float] = []
-
-    def __call__(self, rows: Any) -> dict[str, Any]:
-        """A batch, whose learnt tokens are counted."""
-        batch = self.plain(rows)
-        self.learnt.append(int((batch["labels"][:, 1:] != -100).sum()))
-        return batch
-
-    def watched(self, trainer: Any, steps: int) -> dict[str, float]:
-        """Train for so many steps behind the warm ones."""
-        from transformers import TrainerCallback
-
-        meter = self
-
-        class Clock(TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                self.cpu, self.wall = time.process_time(), time.perf_counter()
-
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                meter.cpu.append(time.process_time() - self.cpu)
-                meter.wall.append(time.perf_counter() - self.wall)
-
-        trainer.data_collator = self
-        trainer.add_callback(Clock())
-        trainer.args.max_steps = WARM + steps
-        trainer.train()
-        learnt = sum(self.learnt[WARM : WARM + steps])
-        return {
-            "learnt": learnt,
-            "learnt_per_cpu_s": round(learnt / sum(self.cpu[WARM:]), 1),
-            "learnt_per_s": round(learnt / sum(self.wall[WARM:]), 1),
-            "cpu_s_per_step": round(statistics.median(self.cpu[WARM:]), 3),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
+def watched(trainer: Any, steps: int) -> dict[str, float]:
+    """What the measured steps of a trainer come to."""
+    meter = Meter(trainer, lambda: (time.process_time(), time.perf_counter()), warm=WARM)
+    meter.watch(steps)
+    cpu, wall = meter.seconds(0), meter.seconds(1)
+    return {
+        "learnt": meter.learnt,
+        "learnt_per_cpu_s": round(meter.learnt / sum(cpu), 1),
+        "learnt_per_s": round(meter.learnt / sum(wall), 1),
+        "cpu_s_per_step": round(statistics.median(cpu), 3),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def ours(scratch: Path, steps: int) -> dict[str, Any]:
@@ -143,7 +116,7 @@ def engine(scratch: Path, name: str, steps: int) -> dict[str, Any]:
     rows = Rows(read_rows(run.data / "train").with_format("numpy"), None)
     trainer = make_trainer(run.recipe, run.recipe.adapter(model, base.family), rows, staging=scratch / "staging", fresh=False)
     trainer.args.save_strategy = "no"
-    return Meter(trainer.data_collator).watched(trainer, steps)
+    return watched(trainer, steps)
 
 
 def rates(scratch: Path, seconds: float) -> dict[str, float]:
@@ -196,7 +169,7 @@ def trl(scratch: Path, steps: int) -> dict[str, Any]:
         model_init_kwargs={"dtype": "float32"},
     )
     trainer = SFTTrainer(model=str(base.path), args=arguments, train_dataset=Dataset.from_list(samples), peft_config=lora)
-    return Meter(trainer.data_collator).watched(trainer, steps)
+    return watched(trainer, steps)
 
 
 def texts(rows: Path, tokenizer: Any) -> Iterator[dict[str, str]]:

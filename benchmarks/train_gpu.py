@@ -21,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from meter import Meter
 from plan_error import real_trainer
 from qlora_3b import HIDDEN, INNER, write_base
 from train_demo import texts
@@ -66,7 +66,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """One side's figures."""
     recipe = built(options)
     trainer = trl(recipe, options) if options.side.startswith("trl") else real_trainer(recipe, options.folder / "staging")
-    found = Meter(trainer.data_collator).watched(trainer, options.steps)
+    found = watched(trainer, options.steps)
     return found if options.side.startswith("trl") else found | shares(recipe, found)
 
 
@@ -113,51 +113,26 @@ def trl(recipe: Any, options: argparse.Namespace) -> Any:
     return SFTTrainer(model=str(base.path), args=arguments, train_dataset=samples, processing_class=tokenizer, peft_config=peft_config)
 
 
-class Meter:
-    """What the measured steps take, and the learnt tokens that went into them."""
+def watched(trainer: Any, steps: int) -> dict[str, float]:
+    """What the measured steps of a trainer come to."""
+    meter = Meter(trainer, clock, warm=WARM)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    meter.watch(steps)
+    seconds, (free, whole) = sum(meter.seconds()), torch.cuda.mem_get_info()
+    return {
+        "learnt_per_s": round(meter.learnt / seconds),
+        "learnt_per_step": round(meter.learnt / steps),
+        "seconds_per_step": round(seconds / steps, 4),
+        "peak_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": torch.cuda.max_memory_reserved(),
+        "of_the_card_bytes": whole - free,
+    }
 
-    def __init__(self, plain: Callable[[Any], dict[str, Any]]) -> None:
-        self.plain = plain
-        self.learnt: list[int] = []
-        self.seconds: list[float] = []
 
-    def __call__(self, rows: Any) -> dict[str, Any]:
-        """A batch, whose learnt tokens are counted."""
-        batch = self.plain(rows)
-        self.learnt.append(int((batch["labels"][:, 1:] != -100).sum()))
-        return batch
-
-    def watched(self, trainer: Any, steps: int) -> dict[str, float]:
-        """Train for so many steps behind the warm ones."""
-        from transformers import TrainerCallback
-
-        meter = self
-
-        class Clock(TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                torch.cuda.synchronize()
-                self.started = time.perf_counter()
-
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                torch.cuda.synchronize()
-                meter.seconds.append(time.perf_counter() - self.started)
-
-        trainer.data_collator = self
-        trainer.add_callback(Clock())
-        trainer.args.max_steps = WARM + steps
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        trainer.train()
-        learnt, seconds = sum(self.learnt[WARM : WARM + steps]), sum(self.seconds[WARM:])
-        free, whole = torch.cuda.mem_get_info()
-        return {
-            "learnt_per_s": round(learnt / seconds),
-            "learnt_per_step": round(learnt / steps),
-            "seconds_per_step": round(seconds / steps, 4),
-            "peak_bytes": torch.cuda.max_memory_allocated(),
-            "reserved_bytes": torch.cuda.max_memory_reserved(),
-            "of_the_card_bytes": whole - free,
-        }
+def clock() -> tuple[float]:
+    torch.cuda.synchronize()
+    return (time.perf_counter(),)
 
 
 def shares(recipe: Any, found: dict[str, float]) -> dict[str, Any]:

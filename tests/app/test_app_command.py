@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_marks import LEFT_OPEN
 from fake_completer import FakeCompleter
 
 from app.__main__ import free_port, main
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
-# gradio leaves event loops and sockets to the collector; the fixture `serve` collects what is left after a test.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = LEFT_OPEN
 
 
 @pytest.fixture

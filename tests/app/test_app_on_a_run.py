@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_marks import LEFT_OPEN
 from fake_completer import FakeCompleter
 from watching import bounded
 
@@ -76,7 +77,7 @@ def tabs(page: gr.Blocks) -> list[str]:
     return [block.label for block in page.blocks.values() if isinstance(block, gr.Tab)]
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # gradio leaves event loops to the collector
+@LEFT_OPEN
 def test_only_a_base_that_fills_gaps_is_asked_to(byte_tokenizer: Callable[[list[str]], Path], tmp_path: Path, serve: Serve) -> None:
     """A base of no family continues texts, and so do its holes; with added tokens it fills gaps."""
     from transformers import LlamaConfig, LlamaForCausalLM

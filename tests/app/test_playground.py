@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_marks import IN_A_BROWSER
 from fake_completer import WAIT_S, FakeCompleter
 from settings_fields import set_numbers
 
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
     from conftest import Serve
     from playwright.sync_api import Page
 
-pytestmark = [
-    pytest.mark.browser,
-    # gradio leaves event loops and sockets to the collector; the fixture `serve` collects what is left after a test.
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    # gradio 6.31 counts its queue with two things that pandas 3 has deprecated.
-    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
-]
+pytestmark = IN_A_BROWSER
 
 PREFIX = "def f(x):\n    "
 SUFFIX = "\n    return y\n"

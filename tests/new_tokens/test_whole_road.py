@@ -59,14 +59,7 @@ def test_tokens_are_added_trained_measured_merged_and_reloaded(
     in_rows = {token for row in read_rows(run.data / "train") for token in row["input_ids"]}
     assert {257, 258, 259} <= in_rows and max(in_rows) <= 260
 
-    untouched = load_model(base, recipe.model)
-    plain = [rows.detach().clone() for rows in both_rows(untouched)]
-    for rows in plain:
-        assert torch.equal(rows[257:], rows[:257].double().mean(dim=0).float().expand(4, -1))
-    tuned = load_adapter(untouched, run.adapter)
-    for before, after in zip(plain, both_rows(tuned), strict=True):
-        assert torch.equal(before[:257], after[:257])
-        assert all((before[row] - after[row]).abs().max() > 1e-3 for row in (257, 258, 259))
+    tuned = with_rows_of_its_own(run, recipe)
     assert json.loads((run.adapter / "base.json").read_text())["added_tokens"] == dict(zip(ADDED, ids, strict=True))
 
     report = evaluate(recipe)
@@ -74,6 +67,24 @@ def test_tokens_are_added_trained_measured_merged_and_reloaded(
 
     (figures,) = export(recipe)
     assert figures.kl < 1e-9 and figures.top1 == 1.0 and figures.greedy_equal == figures.greedy_prompts
+    the_merged_one_says_what_the_adapter_says(run, tuned)
+
+
+def with_rows_of_its_own(run: Run, recipe: Recipe) -> Any:
+    """The tuned model; the base's rows stay as they are, the new ones begin as their mean and are trained."""
+    untouched = load_model(read_base(recipe.model), recipe.model)
+    plain = [rows.detach().clone() for rows in both_rows(untouched)]
+    for rows in plain:
+        assert torch.equal(rows[257:], rows[:257].double().mean(dim=0).float().expand(4, -1))
+    tuned = load_adapter(untouched, run.adapter)
+    for before, after in zip(plain, both_rows(tuned), strict=True):
+        assert torch.equal(before[:257], after[:257])
+        assert all((before[row] - after[row]).abs().max() > 1e-3 for row in (257, 258, 259))
+    return tuned
+
+
+def the_merged_one_says_what_the_adapter_says(run: Run, tuned: Any) -> None:
+    """Read by transformers alone: its rows, the ids of a prompt, and the answer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     auto: Any = AutoModelForCausalLM
@@ -82,6 +93,7 @@ def test_tokens_are_added_trained_measured_merged_and_reloaded(
         assert torch.equal(ours, theirs)
     assert merged.config.vocab_size == 261
     prompt = FimPrompt("def area(r):\n    return ", "\n")
+    base = read_base(run.recipe.model)
     asked = encode_prompt(prompt, Encoder(base.tokenizer, base.family))
     text = f"<fim_prefix>{prompt.prefix}<fim_suffix>{prompt.suffix}<fim_middle>"
     assert AutoTokenizer.from_pretrained(run.export / "merged")(text)["input_ids"] == asked

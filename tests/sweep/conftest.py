@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,9 @@ FILES = {f"src/{name}.py": "".join(FUNCTION.format(name, i) for i in range(5)) f
 MakeRecipe = Callable[..., Recipe]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True, scope="session")
+def tiny_matrices(one_thread: None) -> None:
+    pass
 
 
 @pytest.fixture
