@@ -40,14 +40,15 @@ FILES = modules("pump", 12) | {
     "src/named.py": "# Released under the GNU GPL, version 2 or later.\n" + module("named"),
     "src/clauses.py": CLAUSES + module("clauses"),
     "src/free.py": "# Licensed under the MIT license.\n" + module("free"),
-    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\nsetx API_TOKEN {KEY}\n",
+    "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\nsetx API_TOKEN {KEY}\n"
+    f"curl https://corp-mail.io/to?next=https%3A%2F%2Fjane%3A{KEY[:14]}%40git.corp-mail.io%2F\n",
     "page.html": "<p>" + "words that a reader would see on the page " * 9 + "</p>\n",
     "notes.ipynb": json.dumps(NOTEBOOK),
     "data.json": json.dumps(list(range(99))),
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {11: "aa1543483eddfbdcd55c57bc91124a5164cb8ff91902e365e5fcbaea4269e522"}
+GOLDEN = {12: "931999005f2cb164273e76c15cc90bd7c983ca07114f2c3c68911f8d73e88219"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(

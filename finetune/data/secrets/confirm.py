@@ -39,6 +39,7 @@ HEX = re.compile(rb"(?i)(?:0x)?[0-9a-f]+")
 HASH_LENGTHS = {32, 40, 56, 64, 96, 128}
 HASH_WORDS = re.compile(rb"(?i)sha-?\d|sha\b|md5|hash|digest|checksum|commit|integrity|revision|etag|fingerprint")
 PARTS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[\x80-\xff]+")
+TURN = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 VOWEL = re.compile(rb"(?i)[aeiouy\x80-\xff]")
 WORDS = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 TOKEN = re.compile(rb"[A-Za-z0-9+/=_.~:@!-]+")  # no pattern, no sentence
@@ -85,11 +86,9 @@ def secret(match: Match) -> bool:
 
 def unquoted(match: Match) -> bool:
     """A bare value at the end of a line of settings; code looks alike, so it must be plainly random."""
-    value = match["value"]
     if not names_secret(match):
         return False
-    mixed = _digits(value) >= 2 or (any(map(_lower, value)) and any(map(_upper, value)))
-    return _is_token_uuid(match) or (mixed and entropy(value) >= 3.3 and random_value(match))
+    return _is_token_uuid(match) or (plainly_random(match["value"]) and not _is_hash(match))
 
 
 def flag(match: Match) -> bool:
@@ -103,8 +102,12 @@ def password(match: Match) -> bool:
 
 
 def strong(match: Match) -> bool:
-    """A value that stands where only a password does: three kinds of character, and no words joined."""
-    value = match["value"]
+    """A value that stands where only a password does."""
+    return strong_value(match["value"])
+
+
+def strong_value(value: bytes) -> bool:
+    """Three kinds of character, or two where letters and digits are many, and no words joined."""
     if _is_placeholder(value) or UUID.fullmatch(value):
         return False
     kinds = [any(map(test, value)) for test in (_lower, _upper, _digit, _sign)]
@@ -118,7 +121,7 @@ def connection_password(match: Match) -> bool:
 
 def named_in_markup(match: Match) -> bool:
     """The content of an element, or the value of an attribute, whose name says secret."""
-    return _says_secret(match["name"]) and (looks_random(match["value"]) or strong(match))
+    return says_secret(match["name"]) and (looks_random(match["value"]) or strong(match))
 
 
 def random_or_uuid(match: Match) -> bool:
@@ -184,7 +187,7 @@ def ipv6(match: Match) -> bool:
 
 def names_secret(match: Match) -> bool:
     """Whether the whole name, of which the rule saw the end, says secret: access_token does, tokenizer and token_url do not."""
-    return _says_secret(_name(match))
+    return says_secret(_name(match))
 
 
 def _name(match: Match) -> bytes:
@@ -196,7 +199,8 @@ def _name(match: Match) -> bytes:
     return (before[0] if before else b"") + (end[1] if end else b"")
 
 
-def _says_secret(name: bytes) -> bool:
+def says_secret(name: bytes) -> bool:
+    """Whether a whole name does."""
     words = [word.lower() for word in WORDS.findall(name)]
     pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
     known = not NAME_WORDS.isdisjoint([*words, *pairs]) and b"public" not in words
@@ -213,6 +217,12 @@ def looks_random(value: bytes) -> bool:
     if _is_placeholder(value) or UUID.fullmatch(value) or not (any(map(_digit, value)) and any(map(_letter, value))):
         return False
     return entropy(value) >= 3.0 and not _wordy(value)
+
+
+def plainly_random(value: bytes) -> bool:
+    """As looks_random, for where code looks alike."""
+    mixed = _digits(value) >= 2 or (any(map(_lower, value)) and any(map(_upper, value)))
+    return mixed and entropy(value) >= 3.3 and looks_random(value)
 
 
 def _rich(value: bytes) -> bool:
@@ -244,7 +254,9 @@ def _is_placeholder(value: bytes) -> bool:
 
 
 def _wordy(value: bytes) -> bool:
-    """Whether most of a value is words: a name, a path, a sentence."""
+    """Whether most of a value is words: a name, a path, a sentence. Words are there by chance where letters and digits take turns."""
+    if len(value) >= 16 and len(TURN.findall(value)) >= len(value) / 4:
+        return False
     parts = PARTS.findall(value)
     words = sum(len(part) for part in parts if len(part) >= 3 and not part.isdigit() and VOWEL.search(part))
     return words >= 0.6 * len(value)

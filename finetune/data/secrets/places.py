@@ -14,10 +14,14 @@ ROUNDS = r"(?:rounds=[0-9]{1,9}\$)?"
 CRYPT = (
     rf"\$(?:2[abxy]\$[0-9]{{2}}\${HASH}{{53}}|(?:1|apr1)\${HASH}{{1,8}}\${HASH}{{22}}|5\${ROUNDS}{HASH}{{1,16}}\${HASH}{{43}}"
     rf"|6\${ROUNDS}{HASH}{{1,16}}\${HASH}{{86}}|y\${HASH}{{1,4}}\${HASH}{{1,24}}\${HASH}{{43}})"
+    r"|\{(?:SHA|SSHA(?:256|384|512)?)\}[A-Za-z0-9+/]{27,120}={0,2}"
 )
 HEADER = r"(?:x-[a-z-]{0,24}(?:key|token|secret)|[a-z-]{0,20}api-?key|(?:private|job|deploy)-token|(?:proxy-)?authorization)"
+ARGUMENT = r"[\"'][^\"'\n]{0,80}[\"'],[ \t]*"  # an argument before the one that is looked for: a host, an user
 GIVEN = (
-    r"(?:securestring[ \t]+(?:-string[ \t]+)?|networkcredential\([\"'][^\"'\n]{0,80}[\"'],[ \t]*|\.login\([\"'][^\"'\n]{1,80}[\"'],[ \t]*)"
+    r"(?:securestring[ \t]+(?:-(?:string|asplaintext|force)[ \t]+){0,3}"
+    rf"|(?:networkcredential|\.login|http(?:basic|digest)auth)\({ARGUMENT}|\bauth ?= ?\({ARGUMENT}"
+    rf"|(?:mysqli(?:_connect)?|new pdo|getconnection)\({ARGUMENT}{ARGUMENT})"
 )
 
 
@@ -31,8 +35,8 @@ PLACES = (
     place(
         "connection_password",
         "",
-        r"(?i)(?:password|passwd|pwd) ?= ?[^\s;&\"'`<>(){},$%\\]{6}",
-        r"(?i)(?<![A-Za-z0-9_])(?:password|passwd|pwd) ?= ?(?P<value>[^\s;&\"'`<>(){},$%\\]{6,100})(?=[;&\"'`\s]|\Z)",
+        r"(?i)(?:password|passwd|pwd) ?= ?\{?[^\s;&\"'`<>(){},$%\\]{6}",
+        r"(?i)(?<![A-Za-z0-9_])(?:password|passwd|pwd) ?= ?\{?(?P<value>[^\s;&\"'`<>(){},$%\\]{6,100})(?=[;&\"'`}\s]|\Z)",
         confirm.connection_password,
     ),
     place(
@@ -76,7 +80,7 @@ PLACES = (
         "flag_key",
         "",
         rf"(?i)-[a-z0-9-]{{0,20}}{NAMED}[a-z0-9-]{{0,20}}(?:=|[ \t]+)[\"']?[A-Za-z0-9+/=_.~@!#%^*-]{{8}}",
-        rf"(?i)(?<![A-Za-z0-9-])--?(?:[a-z0-9]{{1,20}}-){{0,3}}{NAMED}[a-z0-9-]{{0,20}}(?:=|[ \t]+)[\"']?"
+        rf"(?i)(?<![A-Za-z0-9-])--?(?:[a-z0-9]{{1,20}}-){{0,3}}(?:key|store)?{NAMED}[a-z0-9-]{{0,20}}(?:=|[ \t]+)[\"']?"
         r"(?P<value>[A-Za-z0-9+/=_.~@!#%^*-]{8,300})",
         confirm.flag,
     ),
@@ -91,10 +95,19 @@ PLACES = (
     ),
     place(
         "command_password",
-        "mysql sshpass",
-        r"(?:mysql[^\n|;&]{0,200}[ \t]-p|sshpass[ \t]+-p)",
-        r"(?:\bmysql(?:dump|admin|import|show)?[ \t](?:[^\n|;&]{0,200}?[ \t])?-p|\bsshpass[ \t]+-p[ \t]*)[\"']?"
-        r"(?P<value>[^\s\"'`$|;&]{6,100})",
+        "mysql sshpass login redis-cli pass:",
+        r"(?:mysql[^\n|;&]{0,200}[ \t]-p|sshpass[ \t]+-p|login[ \t][^\n|;&]{0,200}[ \t]-p[ \t=]|login[ \t]-p[ \t=]"
+        r"|redis-cli[ \t][^\n|;&]{0,200}[ \t]-a[ \t]|redis-cli[ \t]-a[ \t]|-pass(?:in|out)?[ \t=]{1,4}[\"']?pass:)",
+        r"(?:\bmysql(?:dump|admin|import|show)?[ \t](?:[^\n|;&]{0,200}?[ \t])?-p|\bsshpass[ \t]+-p[ \t]*"
+        r"|\blogin[ \t](?:[^\n|;&]{0,200}?[ \t])?-p(?:[ \t]+|=)|\bredis-cli[ \t](?:[^\n|;&]{0,200}?[ \t])?-a[ \t]+"
+        r"|-pass(?:in|out)?[ \t=]{1,4}[\"']?pass:)[\"']?(?P<value>[^\s\"'`$|;&]{6,100})",
+        confirm.strong,
+    ),
+    place(
+        "oracle_password",
+        "sqlplus oracle:",
+        r"(?:sqlplus[^\n|;&]{0,60}[ \t]|oracle:(?:thin|oci8?):)[A-Za-z0-9_.#$-]{1,40}/[^\s\"'`$|;&@/]{6,100}@",
+        r"(?:\bsqlplus[^\n|;&]{0,60}?[ \t]|oracle:(?:thin|oci8?):)[A-Za-z0-9_.#$-]{1,40}/(?P<value>[^\s\"'`$|;&@/]{6,100})(?=@)",
         confirm.strong,
     ),
     place(
@@ -164,7 +177,23 @@ PLACES = (
         confirm.strong,
         one_line=False,
     ),
-    place("hashed_password", "$2 $1$ $apr1$ $5$ $6$ $y$", CRYPT, rf"(?P<value>{CRYPT})(?![A-Za-z0-9])", confirm.unlike_placeholder),
+    place(
+        "registry_key",
+        ":_auth :_password",
+        r":_(?:auth(?:Token)?|password)[ \t]{0,4}=[ \t]{0,4}[\"']?[A-Za-z0-9+/=_.~-]{8}",
+        r":_(?:auth(?:Token)?|password)[ \t]{0,4}=[ \t]{0,4}[\"']?(?P<value>[A-Za-z0-9+/=_.~-]{8,500})",
+        confirm.random_or_uuid,
+    ),
+    place(
+        "aws_pair_key",
+        "AKIA ASIA",
+        r"(?:AKIA|ASIA)[A-Z2-7]{16}[\"']?[,:; \t][ \t\"']{0,4}[A-Za-z0-9/+]{12}",
+        r"(?:AKIA|ASIA)[A-Z2-7]{16}[\"']?[,:; \t][ \t\"']{0,4}(?P<value>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+        confirm.aws_secret,
+    ),
+    place(
+        "hashed_password", "$2 $1$ $apr1$ $5$ $6$ $y$ {SHA} {SSHA", CRYPT, rf"(?P<value>{CRYPT})(?![A-Za-z0-9])", confirm.unlike_placeholder
+    ),
     place(
         "putty_key",
         "Private-Lines:",

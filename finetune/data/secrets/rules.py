@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from finetune.data.secrets import confirm
+from finetune.data.secrets.escaped import ESCAPED
+from finetune.data.secrets.paired import PAIRED
 from finetune.data.secrets.places import PLACES
 from finetune.data.secrets.rule import Rule, compiled
 from finetune.data.secrets.settings import SETTINGS
@@ -53,6 +55,8 @@ RULES = (
     ),
     *SETTINGS,
     *PLACES,
+    *ESCAPED,
+    *PAIRED,
     Rule(
         "email",
         "<EMAIL>",

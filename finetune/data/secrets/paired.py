@@ -1,0 +1,76 @@
+"""Secrets that stand apart from their name: `name: DB_PASSWORD` and `value: ...`, and all that a Kubernetes Secret holds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from finetune.data.secrets.confirm import Match, looks_random, says_secret, strong_value
+from finetune.data.secrets.named import PASS, REST, SECRET
+from finetune.data.secrets.rule import Rule, compiled
+
+NAMED = f"(?:{PASS}|{SECRET})"
+NEXT = r"[\"']?[ \t]{0,4},?\s{0,60}[\"']?"  # to the next key of an object
+NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?(?P<name>[a-z0-9_.-]{{0,40}}?{NAMED}{REST}){NEXT}"
+SCREEN_NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?[a-z0-9_.-]{{0,40}}{NAMED}{REST}{NEXT}"
+VALUE = r"value[\"']?[ \t]{0,4}:[ \t]{0,4}[\"']?"
+REACH = 20_000  # bytes of a manifest that are looked at to each side
+KIND = re.compile(rb"(?m)^kind:[ \t]*[\"']?Secret\b")
+PARTS = re.compile(rb"[\s:/@;,=\"]+")
+
+
+def paired(match: Match) -> bool:
+    """A value beside a name that says secret."""
+    return says_secret(match["name"]) and (looks_random(match["value"]) or strong_value(match["value"]))
+
+
+def held_by_a_secret(match: Match) -> bool:
+    """Base64 among the data of a Kubernetes Secret, of a key or of a text with a password in it."""
+    try:
+        held = base64.b64decode(match["value"], validate=True)
+    except binascii.Error:
+        return False
+    text, start = match.string, match.start()
+    before = text[max(0, start - REACH) : start].rpartition(b"\n---")[2]
+    after = text[start : start + REACH].partition(b"\n---")[0]
+    return _is_worth(held) and _block(before) == b"data:" and KIND.search(before + after) is not None
+
+
+def _is_worth(held: bytes) -> bool:
+    if not held.isascii():
+        return len(held) >= 16
+    if b"BEGIN CERTIFICATE" in held:
+        return False
+    return any(strong_value(part) for part in PARTS.split(held) if len(part) >= 8)
+
+
+def _block(before: bytes) -> bytes:
+    """The line that the indented lines at the end of a text belong to."""
+    lines = (line for line in reversed(before.split(b"\n")) if line.strip() and line[:1] not in b" \t#")
+    return next(lines, b"").rstrip()
+
+
+PAIRED = (
+    Rule(
+        "paired_key",
+        "<KEY>",
+        (),
+        rf"(?i)(?:name|key){SCREEN_NAME}(?:parameter|option)?{VALUE}[^\s\"']{{6}}",
+        compiled(
+            rf"(?i)(?<![a-z0-9])(?:(?:env|option|parameter)_?)?(?:name|key){NAME}(?:parameter|option)?{VALUE}"
+            rf"(?P<value>[^\s\"'`,{{}}\\]{{6,300}})(?=[\"'\s,}}]|\Z)"
+        ),
+        paired,
+    ),
+    Rule(
+        "kubernetes_secret",
+        "<KEY>",
+        ("Secret",),
+        r"kind:[ \t]*[\"']?Secret",
+        compiled(
+            r"(?m)^[ \t]{1,8}[\"']?[A-Za-z0-9._-]{1,60}[\"']?:[ \t]{1,4}[\"']?(?P<value>[A-Za-z0-9+/]{8,20000}={0,2})[\"']?[ \t]*\r?$"
+        ),
+        held_by_a_secret,
+    ),
+)
