@@ -99,6 +99,7 @@ def test_exactly_the_secret_is_replaced(text):
     assert redacted(text) == GOLDEN[text]
 
 
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n" + drawn(64, BASE64)
 URL = f"postgres://svc:{PASSWORD}@db/app"
 
 
@@ -122,7 +123,7 @@ def test_what_a_secret_of_kubernetes_holds_is_replaced():
         secret("  a: b\n") + f"more:\n  url: {encoded(URL)}\n",
         secret("  a: b\n") + f"---\ndata:\n  url: {encoded(URL)}\n",
         secret(
-            f"  cert: {encoded('-----BEGIN ' + 'CERTIFICATE-----' + chr(10) + drawn(64, BASE64))}\n  word: {encoded('secret secret')}\n  p: {encoded('changeme')}\n"
+            secret(f"  cert: {encoded(CERTIFICATE)}\n  word: {encoded('secret secret')}\n  p: {encoded('changeme')}\n"),
         ),
     ],
 )
