@@ -196,6 +196,8 @@ def test_no_configuration_has_a_key_that_its_trainer_does_not_know(exported: Run
     assert all((Path(config["dataset_dir"]) / each["file_name"]).is_file() for each in info.values())
     assert (config["template"], config["cutoff_len"], config["lora_rank"]) == ("empty", 1024, 8)
     assert all(Path(each["path"]).is_file() for each in ours["axolotl/axolotl.yaml"]["datasets"])
+    assert ours["axolotl/axolotl.yaml"]["attn_implementation"] == "flash_attention_2"
+    assert "write sample_packing: false" in (folder / "axolotl/axolotl.yaml").read_text()
 
 
 def test_choices_of_the_recipe_reach_every_configuration(office: Path, byte_base: Path, tmp_path: Path) -> None:
@@ -213,6 +215,7 @@ def test_choices_of_the_recipe_reach_every_configuration(office: Path, byte_base
     assert all(config["learning_rate"] == 3e-4 and config["max_steps"] == 7 for config in (trl, axolotl, llamafactory))
     assert (trl["use_rslora"], axolotl["peft_use_rslora"], llamafactory["use_rslora"]) == (True, True, True)
     assert (trl["completion_only_loss"], llamafactory["train_on_prompt"], axolotl["sample_packing"]) == (True, False, False)
+    assert "attn_implementation" not in axolotl
 
 
 def test_text_for_trl_holds_only_what_it_tokenises_as_we_do(office: Path, byte_base: Path, tmp_path: Path) -> None:

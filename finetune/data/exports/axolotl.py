@@ -14,6 +14,7 @@ from finetune.data.exports.told import Told
 
 # What it calls by other names than transformers.
 _NAMES = {"lr_scheduler_type": "lr_scheduler", "per_device_train_batch_size": "micro_batch_size", "num_train_epochs": "num_epochs"}
+_PACKED = "\nWithout flash attention, as on a CPU, write sample_packing: false and attn_implementation: eager."
 
 
 @FORMATS.register("axolotl")
@@ -55,8 +56,8 @@ class Axolotl(Format):
             "optimizer": "adamw_torch",
             "special_tokens": {"eos_token": setting.end},
         }
-        head = "For `axolotl train`. AXOLOTL_DO_NOT_TRACK=1 in the environment switches its telemetry off."
-        return {"axolotl.yaml": as_yaml(values, head=head)}
+        head = "For `axolotl train`, axolotl 0.19. AXOLOTL_DO_NOT_TRACK=1 in the environment switches its telemetry off."
+        return {"axolotl.yaml": as_yaml(values, head=head + (_PACKED if setting.packing else ""))}
 
     def notes(self) -> str:
         return "axolotl tokenises each segment apart and learns those with `label: true`, so that no token spans the border of an answer."
