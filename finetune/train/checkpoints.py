@@ -178,7 +178,7 @@ def _listed(path: Path) -> dict[str, dict[str, str | int]] | None:
     """Size and digest by name, where the files there are those of the list and of its sizes."""
     try:
         listed: dict[str, dict[str, str | int]] = json.loads((path / FILES).read_text(encoding="utf-8"))
-        sizes = {name: about["bytes"] for name, about in listed.items()}
+        sizes = {name: about["bytes"] for name, about in listed.items() if about["sha256"]}
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError, KeyError, TypeError):
         return None
     return listed if sizes == _sizes(path) else None
