@@ -55,7 +55,8 @@ class Automaton:
         self._reached: dict[int, list[int]] = {}
         self._cuts = set[int]()
         operations, arguments = np.frombuffer(program.ops, dtype=np.int32), np.frombuffer(program.args, dtype=np.int32)
-        self._wanted = array("i", np.where(operations == matcher.INST_WORD, arguments, ANY).astype(np.int32).tobytes())
+        self.ends = np.flatnonzero(operations == matcher.INST_MATCH)  # where the program of each known text ends
+        self.wanted = array("i", np.where(operations == matcher.INST_WORD, arguments, ANY).astype(np.int32).tobytes())
         self._states: dict[tuple[int, ...], State] = {}
         self._first = self._state(program._start_state)
 
@@ -96,7 +97,7 @@ class Automaton:
     def _run(self, state: State, numbers: Sequence[int], place: int) -> int:
         """How many words from a place on are those that all of a state's places want, which is most of any known text."""
         ((first, *_),) = state.places.values()
-        wanted, at, last = self._wanted, first, first + min(state.abreast, len(numbers) - place)
+        wanted, at, last = self.wanted, first, first + min(state.abreast, len(numbers) - place)
         while at < last and wanted[at] == numbers[place]:
             at, place = at + 1, place + 1
         return at - first
@@ -140,7 +141,7 @@ class Automaton:
 
     def _after(self, place: int) -> list[int]:
         """The places that can be reached from behind a word without another."""
-        if self._wanted[place + 1] != ANY:
+        if self.wanted[place + 1] != ANY:
             return [place + 1]
         if place not in self._reached:
             reached: list[int] = []
@@ -167,7 +168,7 @@ class Automaton:
 
     def _alike(self, places: tuple[int, ...]) -> int:
         """How many words on from several places are the same for all; a place takes none where the program does not want a word."""
-        wanted, first = self._wanted, places[0]
+        wanted, first = self.wanted, places[0]
         last = wanted.index(ANY, first) - first
         for place in places[1:]:
             step = 0

@@ -42,7 +42,7 @@ class Words(NamedTuple):
     spans: Callable[[], list[tuple[int, int]]]
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What the package knows, made ready."""
 
     scanner: Scanner
@@ -52,14 +52,14 @@ class _Known(NamedTuple):
 
 def licences_in(text: str, *, coverage: float) -> list[str]:
     """SPDX identifiers of the texts found, in order of name; none where they are less than `coverage` percent of the words."""
-    known = _known()
+    engine = known()
     words = words_in(text)
     names = set[str]()
     told = last = 0
-    for licence, begins, ends in known.automaton.find(words.numbers, words.spelt):
+    for licence, begins, ends in engine.automaton.find(words.numbers, words.spelt):
         first = _with_copyright(words.numbers, last, begins)
         told += _addresses(text, words, (last, first), names) + ends - first
-        names.add(known.scanner.ids[licence])
+        names.add(engine.scanner.ids[licence])
         last = ends
     told += _addresses(text, words, (last, len(words.numbers)), names)
     return sorted(names) if words.numbers and 100.0 * told / len(words.numbers) >= coverage else []
@@ -67,7 +67,7 @@ def licences_in(text: str, *, coverage: float) -> list[str]:
 
 def words_in(text: str) -> Words:
     """The words of a text; "Copyright (c)" is one."""
-    numbers = _known().numbers
+    numbers = known().numbers
     plain = _plain(text.replace("(S)", "|S|"))
     if plain is None:  # letters that the quick way gets wrong
         return _packages_words(text)
@@ -83,7 +83,7 @@ def words_in(text: str) -> Words:
 def _packages_words(text: str) -> Words:
     from licenseclassifier._engine.dictionary import to_fold
 
-    found = _known().scanner.dict.split(text)
+    found = known().scanner.dict.split(text)
     return Words([word[0] for word in found], [to_fold(text[low:high]) for _, low, high in found], lambda: [word[1:] for word in found])
 
 
@@ -98,7 +98,7 @@ def _with_copyright(numbers: list[int], last: int, begins: int) -> int:
     from licenseclassifier._engine.scan import MAX_COPYRIGHT_WORDS
 
     before = numbers[max(begins - MAX_COPYRIGHT_WORDS, last) : begins]
-    sign = _known().numbers["copyright"]
+    sign = known().numbers["copyright"]
     return begins - len(before) + before.index(sign) if sign in before else begins
 
 
@@ -107,14 +107,14 @@ def _addresses(text: str, words: Words, between: tuple[int, int], names: set[str
     from licenseclassifier._engine.scan import _URL_RE
 
     place, end = between
-    sign = _known().numbers["http"]
+    sign = known().numbers["http"]
     if sign not in words.numbers[place:end]:
         return 0
     told, spans = 0, words.spans()
     limit = spans[end][0] if end < len(spans) else len(text)
     while place < end:
         address = _URL_RE.match(text, spans[place][0]) if words.numbers[place] == sign else None
-        name = _known().scanner._license_url(address[0]) if address and address.end() <= limit else None
+        name = known().scanner._license_url(address[0]) if address and address.end() <= limit else None
         place += 1
         if address and name:
             names.add(name)
@@ -166,9 +166,10 @@ def _size(text: str, start: int) -> int:
 
 
 @functools.cache
-def _known() -> _Known:
+def known() -> Known:
+    """The package's scanner, made ready once."""
     from licenseclassifier._engine.scan import builtin_scanner
 
     scanner = builtin_scanner()
     numbers = {**scanner.dict._map, **{word: scanner.dict.lookup(like) for word, like in SAME.items()}}
-    return _Known(scanner, Automaton(scanner.re), numbers)
+    return Known(scanner, Automaton(scanner.re), numbers)

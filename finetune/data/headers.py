@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
 from finetune.data.named_licences import licences_named, with_binding
-from finetune.data.spdx import expression_in, joined
+from finetune.data.own_terms import WORDS, states_own_terms
+from finetune.data.spdx import UNKNOWN, expression_in, joined
 
 HEAD = 4096  # characters in which a file states its licence
 COVERAGE = 40.0  # percent of a comment's words that a known notice must be: names, years and what the file is for stand beside it
 
 TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)", re.IGNORECASE)
-NOTICE = re.compile(r"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use", re.IGNORECASE)
-SMALL = ("licen", "gpl", "permission is hereby granted", "permission to use", "redistribution and use")
+NOTICE = re.compile(
+    rf"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use|{'|'.join(WORDS)}", re.IGNORECASE
+)
+SMALL = ("gpl", "redistribution and use", *WORDS)
 
 _DIRECTIVE = r"#[ \t]*(?:include|import|pragma|define|undef|ifn?def|if|elif|else|endif|error|line|region|nullable)\b"
 _BLOCKS = [("--[[", "]]"), ("(*", "*)"), ("{-", "-}"), ("=begin", "=end"), ("=pod", "=cut"), ("#|", "|#"), ("<#", "#>"), ("#=", "=#")]
@@ -68,4 +71,5 @@ def _noticed(head: str) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def _known(comment: str) -> tuple[str, ...]:
     known = licences_in(comment, coverage=COVERAGE) or licences_by_clauses(comment)
-    return tuple(with_binding(known, comment) or licences_named(comment))
+    stated = with_binding(known, comment) or licences_named(comment)
+    return tuple(stated or [UNKNOWN] * states_own_terms(comment))

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
-from finetune.data.named_licences import licences_named, with_binding
-from finetune.data.spdx import joined
+from finetune.data.likeness import licence_alike
+from finetune.data.named_licences import licence_titled, licences_named, with_binding
+from finetune.data.spdx import UNKNOWN, joined
+from finetune.data.variants import finer
 
-UNKNOWN = "LicenseRef-unknown"  # there is a licence text, and it is none of the known ones
 COVERAGE = 75.0  # percent of a file's words that known texts must be
 
 FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
@@ -115,7 +116,7 @@ def _together(licences: dict[str, str], *, offered: bool) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _classified(text: str) -> str:
-    known = with_binding(licences_in(text, coverage=COVERAGE) or licences_by_clauses(text), text)
-    if not known and len(text) <= LONGEST_NOTICE:
-        known = licences_named(text)
+    known = with_binding(finer(licences_in(text, coverage=COVERAGE) or licences_by_clauses(text), text), text)
+    if not known:
+        known = len(text) <= LONGEST_NOTICE and licences_named(text) or with_binding(licence_alike(text), text) or licence_titled(text)
     return joined(known) or UNKNOWN

@@ -76,6 +76,9 @@ _GRANT = re.compile(
     re.IGNORECASE,
 )
 _NEXT = re.compile(rf"\s*(?P<joins>,|/|\bor\b|\band/or\b|\band\b)\s*{_TERMS}", re.IGNORECASE)
+_WORD = re.compile(r"[a-z][\w.-]*\w", re.IGNORECASE)
+_TITLE = re.compile(rf"[\W_]*{_TERMS}", re.IGNORECASE)
+_LINE_END = re.compile(r"[^\w\n]*(?:\n|\Z)")
 # A name that is somebody's as well is a licence's where the word stands beside it, a version, or nothing more.
 _BY = re.compile(r"\bBY-(?:NC|SA|ND)\S*", re.IGNORECASE)
 _PARTS = re.compile(_PART, re.IGNORECASE)
@@ -147,6 +150,18 @@ def licences_named(text: str) -> list[str]:
     Where it may speak of something else, a permissive licence is not believed and another is: a mistake leaves a file out.
     """
     return [expression for each in _statements(text, others=True) for expression in each.expressions]
+
+
+def names_one(text: str) -> bool:
+    """Whether a licence that is known stands in a text by name, whatever is said of it."""
+    return _NAME.search(text) is not None or any(word.lower() in categories() for word in _WORD.findall(text))
+
+
+def licence_titled(text: str) -> list[str]:
+    """The binding licence whose title a text begins with, in a line of its own; a permissive one may have been changed."""
+    title = _TITLE.match(text)
+    named = _name(text, title) if title else None
+    return [named.identifier] if named and named.identifier and named.binding and _LINE_END.match(text, named.end) else []
 
 
 def with_binding(known: list[str], text: str) -> list[str]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
+UNKNOWN = "LicenseRef-unknown"  # there are terms, and they are none of the known ones
 OPERATORS = {"AND", "OR", "WITH"}
 CHOICE = re.compile(r"(?<=[\w.+])/(?=\w)")  # Cargo's old way to write OR
 NAME = re.compile(r"[A-Za-z][\w.+-]*")

@@ -29,7 +29,9 @@ def packages_words(text: str) -> list[tuple[int, str]]:
 def our_words(text: str) -> list[tuple[int, str]]:
     words = words_in(text)
     assert len(words.spans()) == len(words.numbers)
-    return [(number, "©" if word == "c" and number >= 0 else word) for number, word in zip(words.numbers, words.spelt, strict=True)]
+    return [
+        (number, "©" if word in ("c", "&copy;") and number >= 0 else word) for number, word in zip(words.numbers, words.spelt, strict=True)
+    ]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
@@ -58,9 +60,8 @@ def edited(text: str, places: list[int], words: list[str]) -> str:
     split = text.split(" ")
     for place, word in zip(places, words, strict=False):
         at = place % len(split)
-        split[at] = {"out": "", "short": split[at][:-1], "long": split[at] + "s", "joined": split[at] + split[(at + 1) % len(split)]}.get(
-            word, word
-        )
+        done = {"out": "", "short": split[at][:-1], "long": split[at] + "s", "joined": split[at] + split[(at + 1) % len(split)]}
+        split[at] = done.get(word, word)
     return " ".join(split)
 
 

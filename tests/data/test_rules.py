@@ -39,6 +39,7 @@ FILES = modules("pump", 12) | {
     "Dockerfile": "FROM debian\nRUN mail jane.doe@corp-mail.io\nLABEL maintainer=jane.doe@corp-mail.io\n",
     "src/named.py": "# Released under the GNU GPL, version 2 or later.\n" + module("named"),
     "src/clauses.py": CLAUSES + module("clauses"),
+    "src/terms.py": "# Copyright ACME. Licensed under the ACME Internal Licence.\n" + module("terms"),
     "src/free.py": "# Licensed under the MIT license.\n" + module("free"),
     "run.sh": f"export API_TOKEN={KEY}\nmail jane.doe@corp-mail.io < note\ndocker run -e API_TOKEN={KEY} pump\nsetx API_TOKEN {KEY}\n"
     f"curl https://corp-mail.io/to?next=https%3A%2F%2Fjane%3A{KEY[:14]}%40git.corp-mail.io%2F\n",
@@ -48,7 +49,7 @@ FILES = modules("pump", 12) | {
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {12: "931999005f2cb164273e76c15cc90bd7c983ca07114f2c3c68911f8d73e88219"}
+GOLDEN = {13: "0a76f7d07f113ea384a540e5d4aa29e43959d0737c9430a396313c86b6c56370"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(
