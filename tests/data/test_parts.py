@@ -42,8 +42,9 @@ def work_on(job: Job, number: int) -> tuple[Path, str, str, int]:
 
 
 def parts(folder: Path) -> dict[str, int]:
-    """The parts that are done, and when each was."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    """The parts that are done, and when the files of each were."""
+    parts = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return {path.name: max(each.stat().st_mtime_ns for each in path.iterdir() if each.is_file()) for path in parts}
 
 
 def test_two_processes_are_never_at_the_same_part(cut_recipe: Make) -> None:
