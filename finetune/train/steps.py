@@ -20,6 +20,7 @@ from finetune.train.callbacks import AllocateRanks, DrawCurve, LogLastStep, Seal
 from finetune.train.checkpoints import STAGING, Checkpoint, of_step, restore, start
 from finetune.train.engine import Rows, RowTrainer, gathered, make_trainer
 from finetune.train.log import LOG, PICTURE, Heard, LogLine, TrainLog, read_lines
+from finetune.train.memory import freed_memory_kept
 from finetune.train.signals import Stop, StopBetweenPasses
 from finetune.train.trackers import reporting
 from finetune.train.watch import LASTING, StopOnLostMeasure, StopOnRise, Watch
@@ -114,7 +115,8 @@ def _measure_again(trainer: RowTrainer, last: Checkpoint, log: TrainLog, stop: S
 
 def _train(trainer: RowTrainer, log: TrainLog, last: Checkpoint | None, stop: Stop, curve: Callable[[], None]) -> None:
     try:
-        trainer.train(resume_from_checkpoint=None if last is None else str(last.path))
+        with freed_memory_kept():
+            trainer.train(resume_from_checkpoint=None if last is None else str(last.path))
     except TrainError:
         if is_main_process():
             curve()
