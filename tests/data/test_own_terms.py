@@ -4,7 +4,9 @@ import pytest
 
 from finetune.data.headers import licence_of_text
 from finetune.data.own_terms import states_own_terms
+from finetune.data.policy import Licences
 from finetune.data.spdx import UNKNOWN
+from finetune.records import Origin, SourceFile
 
 TERMS = [
     "Copyright 2024 ACME. All rights reserved.\nLicensed under the ACME Internal Licence, version 3.",
@@ -75,3 +77,21 @@ def test_a_known_licence_in_the_same_comment_is_the_statement(text: str) -> None
 def test_a_comment_without_words_of_rights_is_passed_over() -> None:
     assert states_own_terms("Copyright ACME. " + TERMS[3])
     assert not states_own_terms("These values may not be used without permission of the caller.")
+
+
+@pytest.mark.parametrize(
+    "policy, root, reason",
+    [
+        (Licences(), None, "licence_unknown"),
+        (Licences(), "MIT", "licence_unknown"),
+        (Licences(), UNKNOWN, None),
+        (Licences(own=False), UNKNOWN, "licence_unknown"),
+        (Licences(allow=(UNKNOWN,)), None, None),
+        (Licences(allow=(UNKNOWN,)), "MIT", None),
+        (Licences(keep="any", deny=(UNKNOWN,)), None, "licence_denied"),
+        (Licences(keep="any"), None, None),
+    ],
+)
+def test_the_policy_decides_what_becomes_of_terms_of_ones_own(policy: Licences, root: str | None, reason: str | None) -> None:
+    origin = Origin("r", "c", "a.py", licence_of_text("# " + TERMS[2] + "\n"), repo_license=root)
+    assert policy(SourceFile(origin, "Python", "x")) == reason
