@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RECIPES = ("optimizer", "scheduler")  # sections of DeepSpeed that say what the recipe says
 _STAGE, _GATHERED = "zero_optimization.stage", "zero_optimization.stage3_gather_16bit_weights_on_model_save"
 _ACCUMULATION = "gradient_accumulation_steps"
+_LAUNCH_FILE = "deepspeed_config"  # where the settings stand in it
 _LONGEST = 256  # characters of a path in a message
 
 
@@ -75,7 +76,10 @@ def _zero_faults(settings: Mapping[str, Any], recipe: Recipe) -> Iterator[str]:
     """What would end a training at its first step or, of what gathers the weights, after its last; and what would be done otherwise than
     the recipe says."""
     if _value(settings, _STAGE) == 3 and _value(settings, _GATHERED) is not True:
-        yield f'{_place()}: ZeRO-3 would leave the adapter in pieces; write zero3_save_16bit_model: true, or "{_GATHERED}" in its own file'
+        cure = (
+            "zero3_save_16bit_model: true" if _place() == _LAUNCH_FILE else f'"{_GATHERED.rpartition(".")[2]}": true in zero_optimization'
+        )
+        yield f"{_place()}: ZeRO-3 would leave the adapter in pieces; write {cure}"
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no" and autocast_dtype(recipe.model) is None:
         yield f'mixed_precision: the launcher says {precision}, but model.dtype={recipe.model.dtype} computes without; write "no" there'
@@ -114,4 +118,4 @@ def _value(settings: Mapping[str, Any], key: str) -> object:
 def _place() -> str:
     """Where DeepSpeed's settings stand; a file may be handed over as its content."""
     own = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
-    return "deepspeed_config" if own == "none" or len(own) > _LONGEST else own
+    return _LAUNCH_FILE if own == "none" or len(own) > _LONGEST else own
