@@ -106,6 +106,7 @@ def engine(scratch: Path, name: str, steps: int) -> dict[str, Any]:
     from finetune.quiet import quiet_libraries
     from finetune.run import load_run
     from finetune.train.engine import Rows, make_trainer
+    from finetune.train.memory import freed_memory_kept
 
     quiet_libraries()
     run = load_run(scratch / name)
@@ -116,7 +117,8 @@ def engine(scratch: Path, name: str, steps: int) -> dict[str, Any]:
     rows = Rows(read_rows(run.data / "train").with_format("numpy"), None)
     trainer = make_trainer(run.recipe, run.recipe.adapter(model, base.family), rows, staging=scratch / "staging", fresh=False)
     trainer.args.save_strategy = "no"
-    return watched(trainer, steps)
+    with freed_memory_kept():
+        return watched(trainer, steps)
 
 
 def rates(scratch: Path, seconds: float) -> dict[str, float]:
