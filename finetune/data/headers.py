@@ -19,7 +19,8 @@ TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)", re.IG
 NOTICE = re.compile(
     rf"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use|{'|'.join(WORDS)}", re.IGNORECASE
 )
-SMALL = ("gpl", "redistribution and use", *WORDS)
+SMALL = ("licen", "gpl", "permission is hereby granted", "permission to use", "redistribution and use")
+OF_RIGHTS = ("copyright", "(c)", "rights reserved", "confidential", "property of")  # without one of them WORDS are asked for no more
 
 _DIRECTIVE = r"#[ \t]*(?:include|import|pragma|define|undef|ifn?def|if|elif|else|endif|error|line|region|nullable)\b"
 _BLOCKS = [("--[[", "]]"), ("(*", "*)"), ("{-", "-}"), ("=begin", "=end"), ("=pod", "=cut"), ("#|", "|#"), ("<#", "#>"), ("#=", "=#")]
@@ -59,7 +60,9 @@ def comments_before_code(head: str) -> Iterator[str]:
 def _may_speak_of_one(head: str) -> bool:
     """Searches that cost a tenth of NOTICE, and pass over nothing that it finds: outside ASCII several letters have one small form."""
     lowered = head.lower()
-    return not head.isascii() or any(words in lowered for words in SMALL)
+    if not head.isascii() or any(words in lowered for words in SMALL):
+        return True
+    return any(words in lowered for words in OF_RIGHTS) and any(words in lowered for words in WORDS)
 
 
 @functools.lru_cache(maxsize=4096)
