@@ -11,9 +11,11 @@ from finetune.sweep.words import correlation_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 _WIDE = 5  # largest over smallest share, from which on the axis is logarithmic
 _FRONT, _OTHER = "tab:blue", "tab:gray"
+_PLACES = ((7, 5), (7, -11), (-7, 5), (-7, -11))  # of a name beside its point, in points to the right and up
 
 
 def figure(result: SweepResult) -> bytes:
@@ -34,9 +36,28 @@ def figure(result: SweepResult) -> bytes:
     failed = [row.name for row in result.rows if row.error is not None]
     count = sum(result.score(row) is not None for row in result.rows)
     canvas.suptitle(f"{result.folder.name}: {count} runs" + (f"; failed: {', '.join(failed)}" if failed else ""), fontsize=10)
+    canvas.draw_without_rendering()
+    for axes in (cost, loss):
+        keep_apart(axes)
     image = BytesIO()
     canvas.savefig(image, format="png", dpi=110, metadata={"Software": None})
     return image.getvalue()
+
+
+def keep_apart(axes: Axes) -> None:
+    """Put each point's name where it covers no name before it; where every place is taken it stays at its first."""
+    from matplotlib.text import Annotation
+
+    placed: list[Bbox] = []
+    for name in axes.get_children():
+        if isinstance(name, Annotation):
+            for right, up in (*_PLACES, _PLACES[0]):
+                name.set_horizontalalignment("left" if right > 0 else "right")
+                name.set_position((right, up))
+                box = name.get_window_extent()
+                if not any(box.overlaps(other) for other in placed):
+                    break
+            placed.append(box)
 
 
 def _over_share(axes: Axes, result: SweepResult) -> None:
@@ -68,4 +89,4 @@ def _over_loss(axes: Axes, result: SweepResult) -> None:
 def _point(axes: Axes, name: str, x: float, found: Estimate, *, front: bool = False) -> None:
     y = found.value
     axes.errorbar(x, y, yerr=[[y - found.low], [found.high - y]], fmt="o", color=_FRONT if front else _OTHER, capsize=4)
-    axes.annotate(name, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=8)
+    axes.annotate(name, (x, y), xytext=_PLACES[0], textcoords="offset points", fontsize=8)

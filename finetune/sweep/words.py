@@ -57,12 +57,17 @@ def correlation_words(result: SweepResult, metric: str) -> str:
     begin = f"held-out loss and {metric}, n = {found.n} runs"
     if found.rho is None or found.p is None:
         return f"{begin}: no rank correlation, {'one run alone' if found.n == 1 else 'nothing varies' if found.n else 'no run'}."
-    told = f"{begin}: Spearman's rho {found.rho:+.2f}, p {found.p:.3f}"
+    told = f"{begin}: Spearman's rho {found.rho:+.2f}, p {_chance(found.p)}"
     if found.too_few:
         return f"{told}; n is too small: even the same order on both sides would not be told from chance."
     if found.p > LEVEL:
         return f"{told}: not told from chance."
     return f"{told}: a lower loss goes with a {'better' if found.rho > 0 else 'worse'} score."
+
+
+def _chance(p: float) -> str:
+    """No chance is 0: what would round to it is under the least that is shown."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _loss(result: SweepResult, row: SweepRow) -> str:

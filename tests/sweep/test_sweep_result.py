@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from finetune.errors import EvaluateError, RecipeError
@@ -15,7 +17,7 @@ from finetune.recipe import parse_recipe
 from finetune.records import Comparison, Estimate
 from finetune.sweep import SweepResult, SweepRow, read_result, table
 from finetune.sweep.page import page
-from finetune.sweep.plot import figure
+from finetune.sweep.plot import figure, keep_apart
 from finetune.sweep.points import name_of, points
 from finetune.sweep.report import to_json
 from finetune.sweep.words import cells, heads
@@ -99,6 +101,17 @@ def test_a_plot_of_one_run_beside_a_failed_one_can_be_drawn() -> None:
     assert figure(result(row("a", 10, -0.5), SweepRow("broken", {}, error="no"))).startswith(b"\x89PNG")
 
 
+def test_names_of_points_side_by_side_do_not_cover_each_other() -> None:
+    canvas = Figure(figsize=(6, 4))
+    axes = canvas.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    for index in range(4):
+        axes.annotate(f"method {index}", (0.5 + index / 1000, 0.5), xytext=(7, 5), textcoords="offset points")
+    keep_apart(axes)
+    boxes = [name.get_window_extent() for name in axes.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
 def test_what_a_search_ended_early_comes_after_what_ended_and_before_what_failed() -> None:
     rows = [SweepRow("broken", {}, error="no"), SweepRow("early", {}, pruned_at=3, valid_loss=0.1), row("whole", 10, 0.5)]
     assert [each.name for each in result(*rows).ranked()] == ["whole", "early", "broken"]
@@ -117,6 +130,11 @@ def test_the_page_says_whether_loss_and_score_go_together_and_who_is_better() ->
     found = page(result(*(replace(row(f"r{n}", 10, n / 10), valid_loss=float(n)) for n in range(1, 7))), None)
     assert "rho +1.00, p 0.003: a lower loss goes with a better score" in found
     assert "The intervals of r1 and r2 overlap" in found
+
+
+def test_a_chance_that_rounds_to_nothing_is_not_told_as_none() -> None:
+    rows = [replace(row(f"r{n}", 10, n / 10), valid_loss=float(n)) for n in range(7)]
+    assert "rho +1.00, p < 0.001: a lower" in page(result(*rows), None).replace("&lt;", "<")
 
 
 def test_a_higher_score_with_a_lower_loss_is_the_same_finding() -> None:
