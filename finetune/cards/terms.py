@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from finetune.base import DEMO, BaseFolder
-from finetune.data.licences import UNKNOWN, is_licence_file, licence_of_file
+from finetune.data.licences import is_licence_file, licence_of_file
+from finetune.data.spdx import UNKNOWN
 from finetune.errors import ExportError
 from finetune.files import READABLE
 

@@ -77,6 +77,15 @@ class Scopes:
                 return self._folders[folder]
         return None
 
+    def of_file(self, path: str, stated: str | None) -> str | None:
+        """The licence of a file that states this one itself, or none.
+
+        Terms that no list knows, under no folder's licence, are those a team writes over its own code ("Confidential. Property of
+        ACME."): they grant nothing and say what having no licence says, so it is none. Under a licence they are an exception from it.
+        """
+        above = self.of(path)
+        return None if stated == UNKNOWN and above is None else stated or above
+
 
 def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
     """Scopes from files that may be licences, by their names, and NOTICE files: (path, content)."""

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from finetune.data.licences import UNKNOWN
-from finetune.data.spdx import categories, is_permissive
+from finetune.data.spdx import UNKNOWN, categories, is_permissive
 from finetune.records import Item
 
 _GNU = re.compile(r"(?P<family>a?gpl|lgpl|gfdl)-(?P<version>\d\.\d)(?:-only|(?P<later>-or-later|\+))?")

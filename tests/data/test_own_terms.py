@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from finetune.data.headers import licence_of_text
+from finetune.data.licences import read_scopes
 from finetune.data.own_terms import states_own_terms
 from finetune.data.policy import Licences
 from finetune.data.spdx import UNKNOWN
 from finetune.records import Origin, SourceFile
 
+MIT = (Path(__file__).parent / "texts" / "mit.txt").read_bytes()
 TERMS = [
     "Copyright 2024 ACME. All rights reserved.\nLicensed under the ACME Internal Licence, version 3.",
     "Copyright (c) 2020 ACME Corp. This file may not be copied or distributed without written permission of ACME.",
@@ -95,3 +99,19 @@ def test_a_comment_without_words_of_rights_is_passed_over() -> None:
 def test_the_policy_decides_what_becomes_of_terms_of_ones_own(policy: Licences, root: str | None, reason: str | None) -> None:
     origin = Origin("r", "c", "a.py", licence_of_text("# " + TERMS[2] + "\n"), repo_license=root)
     assert policy(SourceFile(origin, "Python", "x")) == reason
+
+
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        ([], None),
+        ([("sdk/LICENSE", b"Ask us first.")], None),
+        ([("LICENSE", MIT)], UNKNOWN),
+        ([("src/LICENSE", MIT)], UNKNOWN),
+        ([("LICENSE", b"All of this is ACME's.")], UNKNOWN),
+    ],
+)
+def test_a_reservation_under_no_licence_is_the_teams_own(files: list[tuple[str, bytes]], found: str | None) -> None:
+    scopes = read_scopes(files)
+    assert scopes.of_file("src/a.py", licence_of_text("# " + TERMS[2] + "\n")) == found
+    assert scopes.of_file("src/a.py", "GPL-2.0-only") == "GPL-2.0-only" and scopes.of_file("src/a.py", None) == scopes.of("src/a.py")

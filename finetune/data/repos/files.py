@@ -107,7 +107,7 @@ class _Reader:
         stated = licence_of_text(found)
         for entry in entries:
             marks = self.marks.get(entry.raw, NOTHING)
-            licence = stated or self.scopes.of(entry.path)
+            licence = self.scopes.of_file(entry.path, stated)
             place = (self.repository.name, self.repository.commit, entry.path)
             origin = Origin(*place, licence, marks.generated, marks.vendored, self.scopes.own)
             language = None if reason else language_said(marks.language) or language_of(entry.path, found)

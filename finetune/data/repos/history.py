@@ -164,8 +164,7 @@ class _Reader:
         for change in batch:
             after, before = texts.take(change.after), texts.take(change.before)
             said = marks.get(change.today.encode(), NOTHING)
-            scope = self.scopes.of(change.today)
-            both = {licence_of_text(version.text) or scope for version in (before, after)}  # both are learnt from
+            both = {self.scopes.of_file(change.today, licence_of_text(version.text)) for version in (before, after)}  # both are learnt from
             licence = None if None in both else joined(both)
             place = (self.repository.name, change.commit, change.today)
             origin = Origin(*place, licence, said.generated, said.vendored, self.scopes.own)
