@@ -22,14 +22,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidatorFunctionWrapHandler, field_validator, model_serializer
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 
-class Plugin(BaseModel):
-    """One choice of a family. `kind` is its name in recipes and reports."""
+class Written(BaseModel):
+    """What people write: unknown keys are an error, true and false are no numbers, nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        """pydantic takes true for 1 and false for 0, in every field of a number."""
+        found = read(value)
+        if isinstance(value, bool) and isinstance(found, int | float) and not isinstance(found, bool):
+            raise ValueError("a number, not true or false")
+        return found
+
+
+class Plugin(Written):
+    """One choice of a family. `kind` is its name in recipes and reports."""
+
     kind: ClassVar[str] = ""
 
     @model_serializer(mode="wrap")

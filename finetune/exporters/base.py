@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, PositiveInt, field_validator
 
-from finetune.registry import Plugin, Registry
+from finetune.registry import Plugin, Registry, Written
 
 if TYPE_CHECKING:
     from finetune.exporters.gguf import GgufFile
@@ -76,10 +76,9 @@ class MergeReport:
     added: tuple[AddedAdapter, ...] = ()
 
 
-class OtherAdapter(BaseModel):
+class OtherAdapter(Written):
     """A further adapter to add, and the factor by which what it learnt is scaled."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     path: str = Field(description="the folder of a run, or of an adapter, trained on the same base")
     weight: FiniteFloat = Field(1.0, description="below 0: what it learnt is taken away")
 

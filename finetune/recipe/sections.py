@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveFloat,
@@ -29,7 +27,7 @@ from finetune.families import NAMES
 from finetune.files import of_user
 from finetune.methods import METHODS, Lora, Method
 from finetune.metrics import METRICS, Metric, default_metrics
-from finetune.registry import OneOrMore
+from finetune.registry import OneOrMore, Written
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Moment = Annotated[str, BeforeValidator(as_written), AfterValidator(checked_moment)]
@@ -64,10 +62,8 @@ Place = Annotated[str, AfterValidator(_written)]
 Input = Annotated[Place, AfterValidator(_filled)]  # "" would be the folder one happens to be in
 
 
-class Section(BaseModel):
-    """A part of a recipe: unknown keys are an error, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class Section(Written):
+    """A part of a recipe."""
 
 
 class ModelSection(Section):

@@ -40,6 +40,19 @@ REFUSED = {
     "no path of a list": ("data: {opt_out: [' ']}", "data.opt_out.0: found ' '; write a path"),
     "no path of a benchmark": ("data: {decontaminate: [{path: ''}]}", "data.decontaminate.0.path: found ''; write a path"),
     "a name with a space": ("name: my run", "name: found 'my run'; write a name of letters, digits"),
+    "yes for a number of tokens": ("data: {row_length: true}", "data.row_length: found True; write a number, not true or false"),
+    "no for a number that may be 0": ("seed: false", "seed: found False; write a number, not true or false"),
+    "yes for a share": ("data: {valid_share: yes}", "data.valid_share: found True; write a number"),
+    "no for an option of a choice": ("adapter: {kind: lora, dropout: false}", "adapter.dropout: found False; write a number"),
+    "yes among several forms": (
+        "export: [{kind: merged, strength: true}, adapter]",
+        "export.0.strength: found True; write a number",
+    ),
+    "yes for a weight of an adapter": (
+        "export: {kind: merged, adapters: [{path: a, weight: true}]}",
+        "export.adapters.0.weight: found True; write a number",
+    ),
+    "yes for a bound of a search": ("sweep: {search: {space: {seed: {low: false, high: 3}}}}", ".*low: found False; write a number"),
     "an unknown licence": ("data: {licences: {allow: [mitt]}}", "data.licences.allow: .*write SPDX identifiers; 'mitt' is none"),
 }
 
