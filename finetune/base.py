@@ -82,6 +82,7 @@ def read_base(model: ModelSection) -> BaseFolder:
             _digest([folder / "config.json", folder / "tokenizer.json"], weights),
             family,
             spaced=tokenizer != without_first_space(tokenizer),
+            end="" if config.get("eos_token_id") == ids.get(family.end) else family.end,
         ),
         quantised="quantization_config" in config,
     )
@@ -223,9 +224,13 @@ def _known(token: str, ids: dict[str, int], folder: Path) -> str:
     return token
 
 
-def _with_tokens(digest: str, family: Family, *, spaced: bool) -> str:
-    """Another base: an adapter of the one lacks rows for the other, or has too many, or was trained on texts that begin otherwise."""
-    for tokens in (family.added, family.opening, "without the first space" if spaced else ""):
+def _with_tokens(digest: str, family: Family, *, spaced: bool, end: str) -> str:
+    """Another base: an adapter of the one lacks rows for the other, or has too many, or was trained on texts that begin or end otherwise.
+
+    `end`: what a text ends in, where config.json, of which the digest is made, says another or none. A row of the table has its own.
+    """
+    ending = f"ends in {end}" if end and family.name == "none" else ""
+    for tokens in (family.added, family.opening, "without the first space" if spaced else "", ending):
         if tokens:
             digest = hashlib.sha256(json.dumps([digest, tokens]).encode()).hexdigest()
     return digest

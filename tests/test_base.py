@@ -33,6 +33,22 @@ def test_the_digest_changes_with_one_weight(copy: Path) -> None:
     assert read_base(ModelSection(path=str(copy))).digest != before
 
 
+def digest_with_eos(copy: Path, eos: str, **values: str) -> str:
+    (copy / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos}))
+    return read_base(ModelSection(path=str(copy), **values)).digest
+
+
+def test_the_digest_changes_with_the_end_that_only_the_tokenizer_s_configuration_names(copy: Path) -> None:
+    """Samples of a model without a family of its own end in it. What config.json says too is part of the digest already."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"eos_token_id": 0}))
+    ends = ["<|endoftext|>", "<fim_pad>", "<file_sep>"]
+    of_family = {digest_with_eos(copy, eos) for eos in ends}
+    (plain,) = of_family  # StarCoder 2's own end is that of its row
+    assert digest_with_eos(copy, ends[0], family="none") == plain
+    assert len({digest_with_eos(copy, eos, family="none") for eos in ends}) == 3
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()

@@ -14,6 +14,8 @@ from training_runs import Prepare, logged
 from watching import content
 
 from finetune.__main__ import main
+from finetune.base import read_base
+from finetune.recipe import parse_recipe
 from finetune.run import Run, open_run
 
 QWEN = {"<fim_prefix>": "<|fim_prefix|>", "<fim_middle>": "<|fim_middle|>", "<fim_suffix>": "<|fim_suffix|>", "<fim_pad>": "<|fim_pad|>"}
@@ -78,6 +80,19 @@ def test_rows_of_another_base_are_refused_at_every_step(
         )
         assert said.endswith(f"or type: finetune build {run.folder}\n")
     assert "the result of 'train' has not been made" in refused(run, capsys, "evaluate")
+
+
+def test_rows_that_end_in_another_token_are_refused(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """tokenizer_config.json names the end of a model without a family of its own."""
+    plain = ["model.family=none", "data.miners=[{kind: fim, rate: 0}]", "data.row_length=256"]
+    run = open_run(parse_recipe("", [f"runs={tmp_path}", f"model.path={base}", *plain]))
+    with run.step("build") as notes:
+        notes["inputs"] = {"base": read_base(run.recipe.model).digest}
+        run.data.mkdir()
+    config = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<file_sep>"}))
+    for verb in ("check", "train"):
+        assert f"the base model changed since the rows of {run.data} were made" in refused(run, capsys, verb)
 
 
 def test_a_training_goes_on_once_the_tokenizer_is_back(prepare: Prepare, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
