@@ -89,13 +89,8 @@ def write_pieces(folder: Path, specials: list[str], kind: str) -> None:
     }
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     model = {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None, "end_of_word_suffix": None}
-    model |= {
-        "fuse_unk": True,
-        "byte_fallback": True,
-        "ignore_merges": False,
-        "vocab": {n: i for i, n in enumerate(names)},
-        "merges": merges,
-    }
+    model |= {"fuse_unk": True, "byte_fallback": True, "ignore_merges": False, "merges": merges}
+    model["vocab"] = {name: place for place, name in enumerate(names)}
     description = {"version": "1.0", "truncation": None, "padding": None, **parts[kind], "post_processor": None, "model": model}
     description["added_tokens"] = [{"id": names.index(name), "content": name, **flags} for name in ["<unk>", *specials]]
     description["added_tokens"] += [{"id": names.index(name), "content": name, **flags, "special": False} for name in [*runs, *tags]]
