@@ -1,9 +1,10 @@
-"""Draws that depend on what is drawn for, never on the order in which it comes."""
+"""Draws that depend on what is drawn for, never on the order in which it comes; digests of files."""
 
 from __future__ import annotations
 
 import hashlib
 import random
+from pathlib import Path
 
 
 def stable_hash(*parts: str | int) -> int:
@@ -15,3 +16,9 @@ def stable_hash(*parts: str | int) -> int:
 def generator(*parts: str | int) -> random.Random:
     """A random generator of its own for the parts, usually (seed, repo, commit, path)."""
     return random.Random(stable_hash(*parts))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

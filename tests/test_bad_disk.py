@@ -37,6 +37,8 @@ IN_THE_WAY: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("evaluate", put_folder, "answers.jsonl", FOLDER),
     ("compare", put_folder, "data/heldout.jsonl", FOLDER),
     ("export", put_folder, "adapter/base.json", "base.json is missing"),
+    ("evaluate", Path.unlink, "adapter/base.json", "base.json is missing"),
+    ("serve", Path.unlink, "adapter/base.json", "base.json is missing"),
     ("export", put_file, ".partial-verify", "something of that name stands in the way; move it away"),
     ("export", put_folder, "adapter/adapter_model.safetensors", "adapter/adapter_model.safetensors; type: finetune train"),
 ]

@@ -67,9 +67,14 @@ def test_every_linear_layer_of_starcoder2_3b_gets_an_adapter() -> None:
 def test_targets_of_another_architecture_are_refused() -> None:
     """T11: peft takes the one name of three that matches, and trains a third of what was meant."""
     with pytest.raises(
-        ModelError, match=r"no linear layer called c_attn, q_attn; its blocks have c_fc, c_proj, k_proj, o_proj, q_proj, v_proj"
+        ModelError, match=r"no linear layer called 'c_attn', 'q_attn'; its blocks have c_fc, c_proj, k_proj, o_proj, q_proj, v_proj"
     ):
         Lora(r=8, targets=("c_proj", "c_attn", "q_attn"))(three_billion(), STARCODER2)
+
+
+def test_a_target_without_a_name_is_shown_as_it_was_found() -> None:
+    with pytest.raises(ModelError, match="no linear layer called '', ' '; its blocks have c_fc"):
+        Lora(r=8, targets=("", " ", "q_proj"))(three_billion(), STARCODER2)
 
 
 def test_coverage_shows_what_chosen_targets_leave_out(base: BaseFolder) -> None:
@@ -158,8 +163,31 @@ def test_a_torn_adapter_is_named(base: BaseFolder, tmp_path: Path) -> None:
     save_adapter(Lora()(tiny(base), base.family), tmp_path, base)
     weights = tmp_path / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(ModelError, match="the adapter can not be loaded"):
+    with pytest.raises(ModelError, match=r"adapter_model.safetensors: the file is damaged \(.*\); copy the file again, or train again"):
         load_adapter(tiny(base), tmp_path)
+
+
+def test_an_adapter_without_its_base_is_refused_by_every_step(base: BaseFolder, tmp_path: Path) -> None:
+    save_adapter(Lora()(tiny(base), base.family), tmp_path, base)
+    (tmp_path / "base.json").unlink()
+    with pytest.raises(ModelError, match="base.json is missing, so the base it belongs to is not known; copy the file again, or train"):
+        check_adapter_base(tmp_path, base)
+
+
+@pytest.mark.parametrize(("name", "within"), [("adapter_model.safetensors", b""), ("adapter_config.json", b"CAUSAL_LM")])
+def test_one_bit_that_flipped_in_an_adapter_is_seen_and_an_older_adapter_is_still_read(
+    base: BaseFolder, tmp_path: Path, name: str, within: bytes
+) -> None:
+    save_adapter(Lora()(tiny(base), base.family), tmp_path, base)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[content.index(within) if within else -3] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{tmp_path / name}: not the file that training wrote .*; copy the file again, or train again"):
+        check_adapter_base(tmp_path, base)
+    known = json.loads((tmp_path / "base.json").read_text())
+    del known["files"]
+    (tmp_path / "base.json").write_text(json.dumps(known))
+    check_adapter_base(tmp_path, base)
 
 
 def test_every_method_says_whether_it_merges_and_packs() -> None:

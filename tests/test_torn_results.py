@@ -71,6 +71,19 @@ def test_a_table_that_is_gone_is_named(tmp_path: Path) -> None:
         list(read_table(SampleRow, tmp_path / SAMPLES))
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "compare", "export", "serve", "app"])
+def test_an_adapter_of_which_a_bit_flipped_is_refused_wherever_a_run_is_opened(
+    small_run: Run, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    from app.__main__ import main as app
+
+    weights = small_run.adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert (app([str(small_run.folder)]) if verb == "app" else main([verb, str(small_run.folder)])) == 2
+    assert f"{weights}: not the file that training wrote" in (said := capsys.readouterr().err)
+    assert said.endswith("copy the file again, or train again\n")
+
+
 def test_a_spoilt_report_of_an_export_is_named(small_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     report = small_run.export / "merged" / "merge_report.json"
     report.parent.mkdir(parents=True)

@@ -16,10 +16,11 @@ from finetune.errors import ExportError
 from finetune.export.checkpoint import check_no_paths
 from finetune.export.gguf.converter import require_installed as require_converter
 from finetune.export.tools import Workshop
-from finetune.export.trained import check_trained_on, digest_of, find_others
+from finetune.export.trained import find_others
 from finetune.exporters import Exporter, GgufFile, MergeReport
 from finetune.files import READABLE, read_object, staged_folder, write_json
-from finetune.methods import WEIGHTS
+from finetune.hashing import file_digest
+from finetune.methods import WEIGHTS, check_adapter_base
 from finetune.recipe import Recipe
 from finetune.records import REPORT_FORMAT
 from finetune.run import Run, run_to_change
@@ -33,16 +34,16 @@ __all__ = ["REPORT", "export", "table"]
 def export(recipe: Recipe) -> tuple[MergeReport, ...]:
     """Fill a folder of run/export for each form the recipe names; it takes the place of an earlier one only when everything in it holds.
 
-    Raises ExportError without an adapter, on another base than the trained one, for an adapter that can not be merged, without
+    Raises FinetuneError without an adapter, on another base than the trained one, for an adapter that can not be merged, without
     room on the disk, and for a result beyond tolerance: its figures are then kept in run/export_failed.json.
     """
     run = run_to_change(recipe)
     run.require("train", error=ExportError)
     _check_forms(recipe)
     base = read_base(recipe.model)
-    check_trained_on(run.adapter, base)
+    check_adapter_base(run.adapter, base)
     check_terms(base)
-    digest = digest_of(run.adapter / WEIGHTS)
+    digest = file_digest(run.adapter / WEIGHTS)
     others = {exporter.name: find_others(exporter.others, run.adapter, base) for exporter in recipe.export}
     with run.step("export") as notes, _kept_if_filled(run.export):
         reports = tuple(_export_one(run, base, exporter, digest) for exporter in recipe.export)

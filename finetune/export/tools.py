@@ -23,7 +23,7 @@ from finetune.export.verify import MEASURED, Measured, Task, Weighted
 from finetune.exporters import CONVERTED, Exporter, GgufFile, Merged, MergeReport
 from finetune.files import READABLE, STAGED, write_json
 from finetune.merge import BaseWeights, MergeOptions, Part, merge, output_bytes, read_adapter
-from finetune.methods import BASE, CONFIG, WEIGHTS
+from finetune.methods import BASE, CONFIG, WEIGHTS, seal_adapter
 from finetune.run import Run
 from finetune.tokenizer_files import write_tokenizer
 
@@ -87,6 +87,8 @@ class Workshop:
             values = json.loads((folder / file).read_text(encoding="utf-8"))
             write_json(folder / file, values | {key: name})
             (folder / file).chmod(READABLE)
+        seal_adapter(folder)
+        (folder / BASE).chmod(READABLE)
         write_tokenizer(folder, self.base)
         write_generation(folder, self.base)
 

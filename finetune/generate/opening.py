@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_runs(runs: Sequence[Run]) -> None:
-    """Raises ModelError for runs that can not be answered by one model; reads no weights and needs no torch."""
+    """Raises ModelError for runs that can not be answered by one model; loads no weights and needs no torch."""
     from finetune.methods import check_adapter_base
 
     base = read_base(runs[0].recipe.model)

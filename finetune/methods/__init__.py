@@ -10,7 +10,17 @@ from finetune.methods.method import METHODS, Method
 from finetune.methods.of_peft import OfPeft
 from finetune.methods.placed import AdapterH, AdapterP, Ia3, LnTuning, Oft, Parallel
 from finetune.methods.prompts import Prefix, Prompt, PTuning
-from finetune.methods.storage import BASE, CONFIG, WEIGHTS, adapter_type, check_adapter_base, load_adapter, save_adapter
+from finetune.methods.storage import (
+    BASE,
+    CONFIG,
+    WEIGHTS,
+    adapter_type,
+    check_adapter_base,
+    check_adapter_files,
+    load_adapter,
+    save_adapter,
+    seal_adapter,
+)
 
 __all__ = [
     "BASE",
@@ -34,9 +44,11 @@ __all__ = [
     "Prompt",
     "adapter_type",
     "check_adapter_base",
+    "check_adapter_files",
     "coverage",
     "linear_layers",
     "load_adapter",
     "match_targets",
     "save_adapter",
+    "seal_adapter",
 ]

@@ -28,7 +28,7 @@ def match_targets(model: PreTrainedModel, targets: Sequence[str], *, option: str
     unmatched = [target for target in targets if not any(matches(name, target) for name in names)]
     if unmatched:
         raise ModelError(
-            f"adapter.{option}: this {model.config.model_type} model has no linear layer called {', '.join(unmatched)}; "
+            f"adapter.{option}: this {model.config.model_type} model has no linear layer called {', '.join(map(repr, unmatched))}; "
             f"its blocks have {', '.join(kinds)}; write names of these, or leave adapter.{option} empty"
         )
     return tuple(targets or kinds)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from finetune.errors import ModelError
 from finetune.families import Family
 from finetune.files import read_object, write_json
+from finetune.hashing import file_digest
 from finetune.quiet import known_warnings_off, quiet_libraries
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ def save_adapter(model: PeftModel, folder: Path, base: Base, *, gathered: dict[s
     write_json(folder / CONFIG, {key: _plain(value) for key, value in config.to_dict().items()})
     added = {"added_tokens": dict(base.family.added)} if base.family.added else {}
     write_json(folder / BASE, {"name": where, "revision": revision, "digest": base.digest, **added})
+    seal_adapter(folder)
+
+
+def seal_adapter(folder: Path) -> None:
+    """Write into base.json the SHA-256 of the adapter's files as they lie in `folder` now."""
+    known = read_object(folder / BASE, error=ModelError, cure=_AGAIN)
+    write_json(folder / BASE, known | {"files": {name: file_digest(folder / name) for name in (WEIGHTS, CONFIG)}})
 
 
 def _address(base: Base) -> tuple[str, str | None]:
@@ -98,7 +106,9 @@ def load_adapter(model: PreTrainedModel | PeftModel, folder: Path, *, name: str 
                 model.load_adapter(str(folder), adapter_name=name)
             else:
                 model = _opened(model, folder, name)
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+    except SafetensorError as error:
+        raise ModelError(f"{folder / WEIGHTS}: the file is damaged ({error}); {_AGAIN}") from error
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder}: the adapter can not be loaded on this base ({text}); train it again on this base") from error
     model.set_adapter(name, inference_mode=True)
@@ -122,14 +132,31 @@ def adapter_type(folder: Path) -> str:
     return str(read_object(folder / CONFIG, "peft_type", error=ModelError, cure=_AGAIN)["peft_type"])
 
 
+def check_adapter_files(folder: Path) -> dict[str, Any]:
+    """What the adapter in `folder` remembers of its base. Raises ModelError where its files are not those that training wrote.
+
+    An adapter of a version that noted no digests of its files is taken as it is.
+    """
+    adapter_type(folder)
+    if not (folder / BASE).is_file():
+        raise ModelError(f"{folder}: {BASE} is missing, so the base it belongs to is not known; {_AGAIN}")
+    known = read_object(folder / BASE, "digest", "name", error=ModelError, cure=_AGAIN)
+    noted = known.get("files", {})
+    for name in (WEIGHTS, CONFIG):
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"{path}: missing; {_AGAIN}")
+        if isinstance(noted, dict) and name in noted and file_digest(path) != noted[name]:
+            raise ModelError(f"{path}: not the file that training wrote (its SHA-256 is another than {BASE} notes); {_AGAIN}")
+    return known
+
+
 def check_adapter_base(folder: Path, base: Base) -> None:
-    """Raises ModelError when the adapter in `folder` was trained on another base than this one."""
-    path = folder / BASE
-    if not path.exists():
+    """Raises ModelError when the adapter in `folder` was trained on another base than this one, or is not what training wrote."""
+    trained_on = check_adapter_files(folder)
+    if trained_on["digest"] == base.digest:
         return
-    trained_on = read_object(path, "digest", "name", error=ModelError, cure=_AGAIN)
-    if trained_on["digest"] != base.digest:
-        raise ModelError(
-            f"{folder}: the adapter was trained on {trained_on['name']}, whose files differ from those of {base.path}; "
-            "write model.path of that very base, or train again"
-        )
+    where = f"{folder}: the adapter was trained on {trained_on['name']}, whose files"
+    if trained_on["name"] in (str(base.path), base.name):
+        raise ModelError(f"{where} have changed since; bring them back, or train again")
+    raise ModelError(f"{where} differ from those of {base.path}; write model.path of that very base, or train again")

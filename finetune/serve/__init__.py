@@ -144,7 +144,7 @@ def _vllm(run: Run, exported: Exported, options: Options, *, say: Callable[[str]
     address, context = options.address, base.context_length or exported.context
     beside = base.path if exported.form == "adapter" else None
     if beside is not None:
-        check_adapter_base(run.adapter, base)
+        check_adapter_base(exported.folder, base)
     words = vllm_arguments(
         run.recipe.name,
         folder=str(exported.folder),

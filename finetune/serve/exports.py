@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from finetune.base import read_base
 from finetune.deploy.settings import REPORT
 from finetune.errors import ExportError
 from finetune.files import read_object
-from finetune.methods import WEIGHTS
+from finetune.hashing import file_digest
+from finetune.methods import WEIGHTS, check_adapter_files
 from finetune.run import Run
 
 
@@ -40,10 +40,10 @@ def form_to_serve(run: Run) -> str:
 
 
 def exports_of(run: Run, name: str = "") -> list[Exported]:
-    """Those of the adapter that lies in the run, by name; `name` picks one. Raises ExportError when that one is absent or stale."""
+    """Those of the adapter that lies in the run, by name; `name` picks one. Raises FinetuneError when that one is absent or stale."""
     run.require("train", error=ExportError)
-    with (run.adapter / WEIGHTS).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    check_adapter_files(run.adapter)
+    digest = file_digest(run.adapter / WEIGHTS)
     found, stale = [], []
     there = [path for path in sorted(run.export.glob(f"*/{REPORT}")) if not path.parent.name.startswith(".")]
     for path in there:

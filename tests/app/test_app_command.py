@@ -112,14 +112,17 @@ def test_a_moved_base_is_asked_for_and_told(tiny_base: Path, tmp_path: Path, cap
 
 def test_weights_that_can_not_be_loaded_end_the_page(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The page is there before the model, but not without it."""
+    from finetune.methods import seal_adapter
+
     run = trained(tmp_path, tiny_base)
     weights = run.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
+    seal_adapter(run.adapter)
     port = free_port("127.0.0.1", None)
     assert main([str(run.folder), "--port", str(port)]) == 2
     output = capsys.readouterr()
     assert "the playground is at" in output.out and "is loaded" not in output.out
-    assert output.err.count("python -m app: ") == 1 and "the adapter can not be loaded" in output.err
+    assert output.err.count("python -m app: ") == 1 and f"{weights}: the file is damaged" in output.err
     assert free_port("127.0.0.1", port) == port
 
 

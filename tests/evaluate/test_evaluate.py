@@ -95,8 +95,11 @@ def test_an_adapter_without_effect_shows_no_difference(trained_run: Any, tiny_ba
 def _zero_adapter(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
+    from finetune.methods import seal_adapter
+
     weights = load_file(folder / "adapter_model.safetensors")
     save_file({key: value * 0 if "lora_B" in key else value for key, value in weights.items()}, folder / "adapter_model.safetensors")
+    seal_adapter(folder)
 
 
 def test_no_held_out_file_is_a_clear_error_and_leaves_nothing(trained_run: Any) -> None:

@@ -13,14 +13,13 @@ from exported import Exported, folder_of, read, task
 from safetensors.torch import load_file, save_file
 
 from finetune.base import read_base
-from finetune.errors import ExportError
+from finetune.errors import ExportError, ModelError
 from finetune.export import export
 from finetune.export.tolerance import tolerance
 from finetune.export.tools import Workshop, require_room
-from finetune.export.trained import check_trained_on
 from finetune.export.verify import measure
 from finetune.exporters import Merged, MergeReport, Tools
-from finetune.methods import BASE
+from finetune.methods import BASE, check_adapter_base
 from finetune.recipe import ModelSection
 from finetune.run import Run
 
@@ -171,7 +170,7 @@ def test_a_base_that_changed_after_training_is_refused(trained_run: TrainedRun, 
     run = trained_run(tmp_path, model={"path": str(copy)})
     tensors = load_file(copy / "model.safetensors")
     save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ExportError, match="files have changed since .* was trained on them; bring them back, or train again"):
+    with pytest.raises(ModelError, match="whose files have changed since; bring them back, or train again"):
         export(run.recipe)
     assert not run.export.exists()
 
@@ -181,8 +180,8 @@ def test_an_adapter_of_another_base_is_refused(trained_run: TrainedRun, tiny_bas
     other = tmp_path / "other"
     shutil.copytree(tiny_base, other)
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-    with pytest.raises(ExportError, match="trained on .*, found model.path=.*; write the model.path of that very base"):
-        check_trained_on(run.adapter, read_base(ModelSection(path=str(other))))
+    with pytest.raises(ModelError, match="trained on .*, whose files differ from those of .*; write model.path of that very base"):
+        check_adapter_base(run.adapter, read_base(ModelSection(path=str(other))))
 
 
 @pytest.mark.parametrize(

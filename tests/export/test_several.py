@@ -11,11 +11,11 @@ import pytest
 from exported import folder_of, read, task
 from safetensors.torch import load_file, save_file
 
-from finetune.errors import ExportError
+from finetune.errors import FinetuneError
 from finetune.export import export
 from finetune.export.verify import Weighted, measure
 from finetune.exporters import Merged, OtherAdapter
-from finetune.methods import BASE, CONFIG, WEIGHTS
+from finetune.methods import BASE, CONFIG, WEIGHTS, seal_adapter
 from finetune.run import Run
 
 TrainedRun = Callable[..., Run]
@@ -25,6 +25,7 @@ def test_several_adapters_are_merged_by_weight_and_compared_with_all_of_them_act
     other = trained_run(tmp_path / "others", name="other", seed=5)
     tensors = load_file(other.adapter / WEIGHTS)
     save_file({name: tensor.flip(0) for name, tensor in tensors.items()}, other.adapter / WEIGHTS, metadata={"format": "pt"})
+    seal_adapter(other.adapter)
     adapters = [{"path": str(other.folder), "weight": -0.5}]
     run = trained_run(tmp_path, export={"kind": "merged", "strength": 0.8, "adapters": adapters})
     (report,) = export(run.recipe)
@@ -43,7 +44,7 @@ def test_several_adapters_are_merged_by_weight_and_compared_with_all_of_them_act
     [
         ("nothing there", "no adapter lies here; write the folder of a trained run"),
         ("itself", "is named twice"),
-        ("another base", "trained on .*, found model.path="),
+        ("another base", "trained on elsewhere, whose files differ from those of"),
         ("another kind", "is a ADALORA adapter, .* is LORA; name adapters of one kind"),
     ],
 )
@@ -61,7 +62,8 @@ def test_a_further_adapter_that_does_not_go_with_the_run_s_is_refused(
             (other / BASE).write_text(json.dumps({"name": "elsewhere", "revision": None, "digest": "0"}))
         case "another kind":
             (other / CONFIG).write_text(json.dumps(json.loads((other / CONFIG).read_text()) | {"peft_type": "ADALORA"}))
+            seal_adapter(other)
     recipe = run.recipe.model_copy(update={"export": (Merged(adapters=(OtherAdapter(path=str(other)),)),)})
-    with pytest.raises(ExportError, match=said):
+    with pytest.raises(FinetuneError, match=said):
         export(recipe)
     assert not run.export.exists()

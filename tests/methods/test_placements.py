@@ -119,7 +119,9 @@ def test_places_on_qwen_are_those_of_its_gated_feed_forward() -> None:
     ],
 )
 def test_a_place_that_the_model_lacks_is_named(method: Method, option: str) -> None:
-    with pytest.raises(ModelError, match=rf"adapter\.{option}: this starcoder2 model has no linear layer called \w+; its blocks have c_fc"):
+    with pytest.raises(
+        ModelError, match=rf"adapter\.{option}: this starcoder2 model has no linear layer called '\w+'; its blocks have c_fc"
+    ):
         method(on_meta(STARCODER2_3B), FAMILY["starcoder2"])
 
 
