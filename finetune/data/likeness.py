@@ -1,7 +1,8 @@
 """The known licence that a text is, but for a name, a date or a letter here and there: a second look at what is known to nobody else.
 
 Compared are runs of three words. Nearly all of a text's have to be the licence's and most of the licence's the text's, and what else stands
-there is two words at a time at most, none of which can ask for anything: a mistake leaves a file out.
+there is two words at a time at most, none of which can ask for anything. That says what a text was made of, not that nothing which it
+grants was struck out or put in other words: so no permissive licence is told by it, only those that bind anyhow.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.data.classifier import known, words_in
 from finetune.data.clause_kinds import ASKS
+from finetune.data.spdx import is_permissive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +37,7 @@ class _Index(NamedTuple):
 
 
 def licence_alike(text: str) -> list[str]:
-    """The SPDX identifier of the one licence that a text is nearly word by word; none where there is no such, or more than one."""
+    """The SPDX identifier of the one licence that a text is nearly word by word; none where there are several or it is permissive."""
     import numpy as np
 
     words = words_in(text)
@@ -48,7 +50,8 @@ def licence_alike(text: str) -> list[str]:
     found = np.bincount(shared, minlength=len(index.names))
     likeness = found / (index.counts + len(distinct) - found)
     best = int(likeness.argmax())
-    if found[best] < KEPT * index.counts[best] or (likeness == likeness[best]).sum() > 1:
+    several = (likeness == likeness[best]).sum() > 1
+    if several or is_permissive(index.names[best].lower()) or found[best] < KEPT * index.counts[best]:
         return []
     its = np.isin(runs, places[shared == best])
     strange = _strange(words.spelt, its.tolist())
