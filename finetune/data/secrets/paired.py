@@ -9,20 +9,36 @@ import re
 from finetune.data.secrets.confirm import Match, looks_random, says_secret, strong_value
 from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Rule, compiled
+from finetune.data.secrets.told import is_told
 
 NAMED = f"(?:{PASS}|{SECRET})"
 NEXT = r"[\"']?[ \t]{0,4},?\s{0,60}[\"']?"  # to the next key of an object
 NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?(?P<name>[a-z0-9_.-]{{0,40}}?{NAMED}{REST}){NEXT}"
 SCREEN_NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?[a-z0-9_.-]{{0,40}}{NAMED}{REST}{NEXT}"
-VALUE = r"value[\"']?[ \t]{0,4}:[ \t]{0,4}[\"']?"
+KEY = r"(?:parameter|option)?value[\"']?[ \t]{0,4}:[ \t]{0,4}"
+SCREEN_VALUE = rf"{KEY}[\"']?[^\s\"']{{6}}"
+VALUE = rf"{KEY}(?P<quote>[\"'])?(?P<value>[^\s\"'`{{}}\\]{{6,300}})(?(quote)(?P=quote)|(?=\s|\Z))"
+LINE_ENDS = re.compile(rb"[ \t]{0,40}(?:[ \t]#[^\n]{0,400})?(?:\r?\n|\Z)")  # behind a value of a block
+WORKED_OUT = re.compile(rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*[(\[].*[)\]]|.*[,;]")
 REACH = 20_000  # bytes of a manifest that are looked at to each side
 KIND = re.compile(rb"(?m)^kind:[ \t]*[\"']?Secret\b")
 PARTS = re.compile(rb"[\s:/@;,=\"]+")
 
 
 def paired(match: Match) -> bool:
-    """A value beside a name that says secret."""
-    return says_secret(match["name"]) and (looks_random(match["value"]) or strong_value(match["value"]))
+    """A value beside a name that says secret: in quotes, or as YAML writes it in a block. What else has no quotes is code."""
+    value = match["value"]
+    if not says_secret(match["name"]) or is_told(value) or not (match["quote"] or _in_block(match)):
+        return False
+    return looks_random(value) or strong_value(value)
+
+
+def _in_block(match: Match) -> bool:
+    """Whether name and value have a line each, with no comma of an object between."""
+    text, (start, end) = match.string, match.span("value")
+    between = text[match.end("name") : start]
+    alone = b"\n" in between and b"," not in between and LINE_ENDS.match(text, end) is not None
+    return alone and not WORKED_OUT.fullmatch(match["value"])
 
 
 def held_by_a_secret(match: Match) -> bool:
@@ -56,11 +72,8 @@ PAIRED = (
         "paired_key",
         "<KEY>",
         (),
-        rf"(?i)(?:name|key){SCREEN_NAME}(?:parameter|option)?{VALUE}[^\s\"']{{6}}",
-        compiled(
-            rf"(?i)(?<![a-z0-9])(?:(?:env|option|parameter)_?)?(?:name|key){NAME}(?:parameter|option)?{VALUE}"
-            rf"(?P<value>[^\s\"'`,{{}}\\]{{6,300}})(?=[\"'\s,}}]|\Z)"
-        ),
+        rf"(?i)(?:name|key){SCREEN_NAME}{SCREEN_VALUE}",
+        compiled(rf"(?i)(?<![a-z0-9])(?:(?:env|option|parameter)_?)?(?:name|key){NAME}{VALUE}"),
         paired,
     ),
     Rule(
