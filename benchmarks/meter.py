@@ -9,12 +9,16 @@ Clock: TypeAlias = Callable[[], tuple[float, ...]]
 
 
 class Meter:
-    """What the measured steps take by some clocks, and the learnt tokens that went into them; steps before them warm up."""
+    """What the measured steps take by some clocks, and the learnt tokens that went into them; steps before them warm up.
 
-    def __init__(self, trainer: Any, clock: Clock, *, warm: int) -> None:
+    `beside` is called behind each measured step, outside the clock: what is to be measured under the same load.
+    """
+
+    def __init__(self, trainer: Any, clock: Clock, *, warm: int, beside: Callable[[], None] = lambda: None) -> None:
         self.trainer = trainer
         self.clock = clock
         self.warm = warm
+        self.beside = beside
         self._plain: Callable[[Any], dict[str, Any]] = trainer.data_collator
         self._learnt: list[int] = []
         self._steps: list[tuple[float, ...]] = []
@@ -37,6 +41,8 @@ class Meter:
 
             def on_step_end(self, *_: Any, **__: Any) -> None:
                 meter._steps.append(tuple(now - then for now, then in zip(meter.clock(), self.started, strict=True)))
+                if len(meter._steps) > meter.warm:
+                    meter.beside()
 
         self.trainer.data_collator = self
         self.trainer.add_callback(OneStep())

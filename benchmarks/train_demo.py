@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,14 @@ def made(scratch: Path, side: str, repository: str, overrides: tuple[str, ...]) 
     build(parse_recipe("", [*settings, *SETTINGS, *overrides], name=side))
 
 
-def watched(trainer: Any, steps: int) -> dict[str, float]:
-    """What the measured steps of a trainer come to."""
-    meter = Meter(trainer, lambda: (time.process_time(), time.perf_counter()), warm=WARM)
+def watched(trainer: Any, steps: int, beside: Callable[[], None] = lambda: None) -> Meter:
+    meter = Meter(trainer, lambda: (time.process_time(), time.perf_counter()), warm=WARM, beside=beside)
     meter.watch(steps)
+    return meter
+
+
+def figures(meter: Meter) -> dict[str, float]:
+    """What the measured steps of a trainer come to."""
     cpu, wall = meter.seconds(0), meter.seconds(1)
     return {
         "learnt": meter.learnt,
@@ -87,16 +91,17 @@ def watched(trainer: Any, steps: int) -> dict[str, float]:
 
 
 def ours(scratch: Path, steps: int) -> dict[str, Any]:
-    """The engine on packed rows, the matrix rate, and the share of it that a step reaches."""
-    found = engine(scratch, "ours", steps)
-    return found | rates(scratch, found["cpu_s_per_step"])
+    """The engine on packed rows, the matrix rates behind each step, and the median share of them that a step reaches."""
+    beside: list[dict[str, float]] = []
+    meter = engine(scratch, "ours", steps, lambda: beside.append(rates()))
+    return figures(meter) | shares(scratch, meter.seconds(), beside)
 
 
 def unpacked(scratch: Path, steps: int) -> dict[str, Any]:
-    return engine(scratch, "unpacked", steps)
+    return figures(engine(scratch, "unpacked", steps))
 
 
-def engine(scratch: Path, name: str, steps: int) -> dict[str, Any]:
+def engine(scratch: Path, name: str, steps: int, beside: Callable[[], None] = lambda: None) -> Meter:
     """What `finetune train` makes of a run whose rows are built; it measures and saves nothing between the steps."""
     from transformers import set_seed
 
@@ -118,16 +123,12 @@ def engine(scratch: Path, name: str, steps: int) -> dict[str, Any]:
     trainer = make_trainer(run.recipe, run.recipe.adapter(model, base.family), rows, staging=scratch / "staging", fresh=False)
     trainer.args.save_strategy = "no"
     with freed_memory_kept():
-        return watched(trainer, steps)
+        return watched(trainer, steps, beside)
 
 
-def rates(scratch: Path, seconds: float) -> dict[str, float]:
-    """GFLOP a CPU-second of bare products of the feed-forward layer's shape, and a step's products as a share of them."""
+def rates() -> dict[str, float]:
+    """GFLOP a CPU-second of bare products of the feed-forward layer's shape, by number format."""
     import torch
-
-    from finetune.plan import planned
-    from finetune.plan.limits import here
-    from finetune.run import load_run
 
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -138,9 +139,23 @@ def rates(scratch: Path, seconds: float) -> dict[str, float]:
             torch.nn.functional.linear(x_TI, weight_OI)
             took.append(time.process_time() - started)
         found[str(dtype).removeprefix("torch.")] = 2 * 4096 * 256 * 1024 / statistics.median(took) / 1e9
+    return found
+
+
+def shares(scratch: Path, seconds: Sequence[float], beside: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Medians over the steps: the rates behind them, and the share of each that the step's products reach."""
+    from finetune.plan import planned
+    from finetune.plan.limits import here
+    from finetune.run import load_run
+
     work = planned(load_run(scratch / "ours").recipe, here()).flops / 1e9
-    shares = {f"share_of_{name}_rate": round(work / seconds / rate, 3) for name, rate in found.items()}
-    return {f"{name}_gflop_per_cpu_s": round(rate, 1) for name, rate in found.items()} | {"gflop_per_step": round(work, 1)} | shares
+    found = {"gflop_per_step": round(work, 1)}
+    for name in beside[0]:
+        found[f"{name}_gflop_per_cpu_s"] = round(statistics.median(rate[name] for rate in beside), 1)
+        found[f"share_of_{name}_rate"] = round(
+            statistics.median(work / took / rate[name] for took, rate in zip(seconds, beside, strict=True)), 3
+        )
+    return found
 
 
 def trl(scratch: Path, steps: int) -> dict[str, Any]:
@@ -171,7 +186,7 @@ def trl(scratch: Path, steps: int) -> dict[str, Any]:
         model_init_kwargs={"dtype": "float32"},
     )
     trainer = SFTTrainer(model=str(base.path), args=arguments, train_dataset=Dataset.from_list(samples), peft_config=lora)
-    return watched(trainer, steps)
+    return figures(watched(trainer, steps))
 
 
 def texts(rows: Path, tokenizer: Any) -> Iterator[dict[str, str]]:
