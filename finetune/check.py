@@ -13,16 +13,15 @@ from finetune.data.miners.known import ChangeMiner, Fim, Jsonl, Repository
 from finetune.errors import DataError, FinetuneError, RecipeError
 from finetune.files import of_user
 from finetune.recipe import DataSection, Recipe
-from finetune.recipe.digest import step_digest
 from finetune.run import Run
 
 
-def require_sound(recipe: Recipe, *, weights: bool = True, lists: bool = False) -> Recipe:
-    """The recipe, when nothing in it contradicts the base model or the disk. Raises RecipeError with every fault.
+def require_sound(recipe: Recipe, base: BaseFolder | None = None, *, weights: bool = True, lists: bool = False) -> Recipe:
+    """The recipe, when nothing in it contradicts its base model or the disk. Raises RecipeError with every fault.
 
     A plan needs no `weights` beside config.json and the tokenizer; a dataset that is built no `lists` that it was built by.
     """
-    base = read_base(recipe.model)
+    base = base or read_base(recipe.model)
     if weights:
         require_weights(base.path)
     faults = [*_faults(recipe, base), *(_list_faults(recipe.data) if lists else ())]
@@ -32,17 +31,17 @@ def require_sound(recipe: Recipe, *, weights: bool = True, lists: bool = False) 
 
 
 def require_rows_of(base: BaseFolder, run: Run, *, error: type[FinetuneError], cure: str = "") -> None:
-    """Raises `error` when the run's rows were made for other files of the base than lie there now."""
-    mark, anywhere = run.mark("build"), step_digest(run.recipe, "build", anywhere=True)
+    """Raises `error` when the run's rows were made for other files of the base than lie there now; a base elsewhere is not that one."""
+    mark = run.mark("build")
     built_for = mark.get("inputs", {}).get("base")
-    if mark.get("anywhere", anywhere) == anywhere and built_for not in (None, base.digest):
+    if mark.get("digest") == run.digest("build") and built_for not in (None, base.digest):
         again = cure or f"type: finetune build {run.folder}"
         raise error(f"{base.path}: the base model changed since the rows of {run.data} were made; bring its files back, or {again}")
 
 
-def summary(recipe: Recipe) -> str:
-    """What the recipe will do, in a few lines."""
-    base = read_base(recipe.model)
+def summary(recipe: Recipe, base: BaseFolder | None = None) -> str:
+    """What the recipe will do with its base model, in a few lines."""
+    base = base or read_base(recipe.model)
     miners = ", ".join(miner.kind for miner in recipe.data.miners)
     repositories = ", ".join(recipe.data.repositories) or "no repositories yet"
     lines = [

@@ -6,7 +6,6 @@ import os
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
 def check(options: Namespace) -> None:
     """Read a recipe and name every fault in it, in half a second and without torch."""
     from finetune.base import read_base
-    from finetune.check import require_rows_of, summary
+    from finetune.check import require_rows_of, require_sound, summary
 
-    recipe = _recipe(options)
-    require_rows_of(read_base(recipe.model), run_of(recipe), error=RecipeError)
-    _say(summary(recipe))
+    recipe = _named(options)
+    base = read_base(recipe.model)
+    require_rows_of(base, run_of(require_sound(recipe, base, lists=True)), error=RecipeError)
+    _say(summary(recipe, base))
 
 
 def list_(options: Namespace) -> None:
@@ -144,18 +144,22 @@ def demo(options: Namespace) -> None:
 
 
 def _recipe(options: Namespace) -> Recipe:
-    """The recipe that was named, by its file or by the folder of its run, with the overrides, checked."""
+    """The recipe that was named, checked."""
     from finetune.check import require_sound
 
+    return require_sound(_named(options), weights=options.verb != "plan")
+
+
+def _named(options: Namespace) -> Recipe:
+    """The recipe that was named, by its file or by the folder of its run, with the overrides."""
     if "=" in options.recipe:
         raise RecipeError(f"found {options.recipe!r} where the recipe belongs; type: finetune {options.verb} RECIPE [key=value ...]")
     path = Path(options.recipe)
-    sound = partial(require_sound, weights=options.verb != "plan", lists=options.verb == "check")
     if not path.is_dir():
-        return sound(load_recipe(path, options.overrides))
+        return load_recipe(path, options.overrides)
     # A run that was moved, or is named from elsewhere, is the folder that was named.
     here = [f"runs={str(path.resolve().parent)!r}", f"name={path.resolve().name!r}"]
-    return sound(load_recipe(path / "recipe.yaml", [*here, *options.overrides]))
+    return load_recipe(path / "recipe.yaml", [*here, *options.overrides])
 
 
 def _say(what: RenderableType) -> None:
