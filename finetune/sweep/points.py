@@ -6,8 +6,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from finetune.base import BaseFolder, read_base
@@ -15,7 +17,7 @@ from finetune.check import require_rows_of, require_sound
 from finetune.errors import FinetuneError, RecipeError, TrainError
 from finetune.hashing import stable_hash
 from finetune.recipe import Recipe, SweepSection, dump_recipe, parse_recipe
-from finetune.run import run_of
+from finetune.run import Run, load_run
 
 Setting: TypeAlias = Mapping[str, Any]
 _LONGEST_NAME = 80  # characters; file systems allow 255 bytes
@@ -48,14 +50,24 @@ def points(recipe: Recipe) -> list[Point]:
     return sound(recipe, settings, faults)
 
 
-def require_same_base(recipes: Iterable[Recipe]) -> None:
-    """Raises RecipeError when a run of these recipes has rows that were made for other files of its base than lie there now."""
+def require_same_base(runs: Iterable[Run]) -> None:
+    """Raises RecipeError when one of these runs has rows that were made for other files of its base than lie there now."""
     found: dict[str, BaseFolder] = {}
-    for recipe in recipes:
-        run = run_of(recipe)
+    for run in runs:
         if run.mark("build"):
-            base = found.setdefault(recipe.model.model_dump_json(), read_base(recipe.model))
+            model = run.recipe.model
+            place = model.model_dump_json()
+            base = found[place] = found.get(place) or read_base(model)
             require_rows_of(base, run, error=RecipeError, cure="write name=NEW for a sweep of this base beside it")
+
+
+def begun(recipe: Recipe) -> Iterator[Run]:
+    """What lies below a search, on the base that it names; a run whose recipe can not be read is left to the trial that takes it."""
+    for path in sorted((Path(recipe.runs) / recipe.name).glob("*/recipe.yaml")):
+        with suppress(FinetuneError):
+            run = load_run(path.parent)
+            if run.recipe.model == recipe.model:
+                yield run
 
 
 def sound(recipe: Recipe, settings: Iterable[Setting], faults: Iterable[str] = ()) -> list[Point]:

@@ -19,13 +19,13 @@ from finetune.files import write_atomic, write_json, write_together
 from finetune.lock import LOCK, hold, holder, in_turn
 from finetune.quiet import quiet_libraries
 from finetune.recipe import Recipe
-from finetune.run import load_run
+from finetune.run import run_of
 from finetune.sweep.board import Board, Task, Worker
 from finetune.sweep.kept import KeptBase
 from finetune.sweep.one import Pruned, walk
 from finetune.sweep.page import page
 from finetune.sweep.plot import figure
-from finetune.sweep.points import Point, fitted, point, points, require_same_base
+from finetune.sweep.points import Point, begun, fitted, point, points, require_same_base
 from finetune.sweep.report import LOSS, PREFERRED, SweepResult, SweepRow, row_of, to_json
 from finetune.sweep.search import corners, draw, minimised, sampler, search_of
 from finetune.sweep.study import open_board
@@ -77,9 +77,9 @@ def _checked(recipe: Recipe) -> dict[str, Point] | None:
     """The runs by name, every one sound and fitting; of a search, whose runs are not known yet, its ends are."""
     if recipe.sweep.search is None:
         found = points(recipe)
-        require_same_base(each.recipe for each in found)
+        require_same_base(run_of(each.recipe) for each in found)
         return {each.name: each for each in fitted(recipe, found)}
-    require_same_base(load_run(path.parent).recipe for path in (Path(recipe.runs) / recipe.name).glob("*/recipe.yaml"))
+    require_same_base(begun(recipe))
     fitted(recipe, corners(recipe, search_of(recipe)))
     return None
 
