@@ -115,9 +115,65 @@ def test_what_a_secret_of_kubernetes_holds_is_replaced():
     assert redacted(before) == before.replace(url, "<KEY>")
 
 
+LINK = encoded(URL)
+IN_A_LIST = """\
+kind: List
+items:
+- kind: ConfigMap
+  data:
+    url: {stays}
+- apiVersion: v1
+  data:
+    # a: comment
+    url: {goes}
+  metadata: {{name: a}}
+  kind: Secret
+- kind: ConfigMap
+  data:
+    url: {stays}
+"""
+LISTED = [
+    IN_A_LIST,
+    IN_A_LIST.replace("\n-", "\n  -").replace("\n  ", "\n      ").replace("\n      -", "\n    -"),
+    IN_A_LIST.replace("\n- ", "\n-  # one\n  "),
+    IN_A_LIST.replace("\n- ", "\n-\n  "),
+    IN_A_LIST.replace("data:", "data:\n{{{{- if .Values.a }}}}").replace("\n  kind", "\n{{{{ end }}}}\n  kind"),
+    IN_A_LIST.replace("data:", "data:  # comment").replace("kind: Secret", "kind: Secret # one"),
+    IN_A_LIST.replace("\n", "\r\n"),
+    "".join(f"{line}  # end\n" for line in IN_A_LIST.splitlines()),
+]
+
+
+@pytest.mark.parametrize("text", LISTED, ids=range(len(LISTED)))
+def test_a_secret_in_a_list_is_told_from_its_neighbours(text):
+    stays = encoded(URL.replace("db/app", "db/map"))
+    assert redacted(text.format(stays=stays, goes=LINK)) == text.format(stays=stays, goes="<KEY>")
+
+
+def test_a_secret_of_json_over_several_lines_is_told_from_its_neighbours():
+    def items(link):
+        held = [{"kind": kind, "data": {"user": "YQ==", "url": found}} for kind, found in [("ConfigMap", LINK), ("Secret", link)] * 2]
+        return json.dumps({"kind": "List", "items": held}, indent=2)
+
+    assert redacted(items(LINK)) == items("<KEY>")
+
+
+@pytest.mark.parametrize("size", [30_000, 60_000])
+def test_a_large_value_hides_none_beside_it(size):
+    large = encoded(CERTIFICATE + "a" * size)
+    text = secret(f"  ca.crt: {large}\n  url: {LINK}\n")
+    assert redacted(text) == text.replace(LINK, "<KEY>")
+    comments = secret(f"  # {large}\n  url: {LINK}\n" + f"  # {large}\n")
+    assert redacted(comments) == comments.replace(LINK, "<KEY>")
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        secret(f"  more:\n    url: {LINK}\n"),
+        secret(f"  - url: {LINK}\n"),
+        f"kind: Secret\nmetadata:\n  annotations:\n    url: {LINK}\n",
+        f"spec:\n  kind: Secret\ndata:\n  url: {LINK}\n",
         secret(f"  url: {encoded(URL)}\n", kind="ConfigMap"),
         secret(f"  url: {encoded(URL)}\n", kind="SecretStore"),
         secret("  a: b\n") + f"more:\n  url: {encoded(URL)}\n",
@@ -197,6 +253,11 @@ def test_ordinary_text_stays_as_it_is(text):
         "token%253Da" * 5_000,
         "kind: Secret\ndata:\n" + "   \n" * 8_000 + "x",
         "kind: Secret\ndata:\n" + f"  key: {encoded(UPPER)}\n" * 800,
+        "kind: Secret\n" + "".join(" " * depth + f"data:\n{' ' * depth} key: {LINK}\n" for depth in range(200)),
+        "kind: Secret\ndata:\n" + f"  key: {LINK}\n#\n" * 3_000,
+        "kind: Secret\n" + "- " * 30_000 + "data:\n",
+        "kind: Secret\n" + " " * 60_000 + "-\n" + f"- data:\n    key: {LINK}\n" * 800,
+        "kind: Secret\ndata:\n  key: " + "a" * 200_000 + "!",
         "name: password" + " " * 50_000 + "value",
         "name: password\nvalue: " * 2_500,
         "getConnection('a', " * 2_500,

@@ -7,6 +7,7 @@ import binascii
 import re
 
 from finetune.data.secrets.confirm import Match, looks_random, says_secret, strong_value
+from finetune.data.secrets.manifests import data_of_secrets
 from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Rule, compiled
 from finetune.data.secrets.told import is_told
@@ -20,8 +21,6 @@ SCREEN_VALUE = rf"{KEY}[\"']?[^\s\"']{{6}}"
 VALUE = rf"{KEY}(?P<quote>[\"'])?(?P<value>[^\s\"'`{{}}\\]{{6,300}})(?(quote)(?P=quote)|(?=\s|\Z))"
 LINE_ENDS = re.compile(rb"[ \t]{0,40}(?:[ \t]#[^\n]{0,400})?(?:\r?\n|\Z)")  # behind a value of a block
 WORKED_OUT = re.compile(rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*[(\[].*[)\]]|.*[,;]")
-REACH = 20_000  # bytes of a manifest that are looked at to each side
-KIND = re.compile(rb"(?m)^kind:[ \t]*[\"']?Secret\b")
 PARTS = re.compile(rb"[\s:/@;,=\"]+")
 
 
@@ -47,10 +46,7 @@ def held_by_a_secret(match: Match) -> bool:
         held = base64.b64decode(match["value"], validate=True)
     except binascii.Error:
         return False
-    text, start = match.string, match.start()
-    before = text[max(0, start - REACH) : start].rpartition(b"\n---")[2]
-    after = text[start : start + REACH].partition(b"\n---")[0]
-    return _is_worth(held) and _block(before) == b"data:" and KIND.search(before + after) is not None
+    return _is_worth(held) and match.start() in data_of_secrets(match.string)
 
 
 def _is_worth(held: bytes) -> bool:
@@ -59,12 +55,6 @@ def _is_worth(held: bytes) -> bool:
     if b"BEGIN CERTIFICATE" in held:
         return False
     return any(strong_value(part) for part in PARTS.split(held) if len(part) >= 8)
-
-
-def _block(before: bytes) -> bytes:
-    """The line that the indented lines at the end of a text belong to."""
-    lines = (line for line in reversed(before.split(b"\n")) if line.strip() and line[:1] not in b" \t#")
-    return next(lines, b"").rstrip()
 
 
 PAIRED = (
@@ -80,9 +70,10 @@ PAIRED = (
         "kubernetes_secret",
         "<KEY>",
         ("Secret",),
-        r"kind:[ \t]*[\"']?Secret",
+        r"kind[\"']?:[ \t]*[\"']?Secret",
         compiled(
-            r"(?m)^[ \t]{1,8}[\"']?[A-Za-z0-9._-]{1,60}[\"']?:[ \t]{1,4}[\"']?(?P<value>[A-Za-z0-9+/]{8,20000}={0,2})[\"']?[ \t]*\r?$"
+            r"(?m)^[ \t]{1,40}[\"']?[A-Za-z0-9._-]{1,253}[\"']?:[ \t]{1,4}[\"']?(?P<value>[A-Za-z0-9+/]{8,1500000}={0,2})[\"']?"
+            r"[ \t]{0,40}(?:[ \t]#[^\n]{0,400}|,)?\r?$"
         ),
         held_by_a_secret,
     ),
