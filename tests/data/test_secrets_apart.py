@@ -53,6 +53,23 @@ def test_a_link_escaped_as_a_whole_loses_its_password_and_nothing_else(value, ti
 
 @settings(max_examples=60, deadline=None)
 @given(
+    tag=st.one_of(st.from_regex(r"v?[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?(-rc[0-9])?", fullmatch=True), values),
+    digest=st.sampled_from(["sha256", "sha512"]),
+    times=st.integers(0, 3),
+)
+def test_the_tag_of_an_image_is_no_password(tag, digest, times):
+    link = escaped(f"docker://image:{quote(tag, safe='')}@{digest}:{'ab12' * 16}", times)
+    assert redacted(link) == link
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_nor_is_a_version_in_a_link_that_is_escaped(times):
+    link = escaped("pkg://app:v1.2.3-rc4@linux", times)
+    assert redacted(link) == link
+
+
+@settings(max_examples=60, deadline=None)
+@given(
     value=values.filter(lambda value: " " not in value), times=depths, name=st.sampled_from(["password", "access_token", "client_secret"])
 )
 def test_a_form_that_is_escaped_loses_its_secrets_and_nothing_else(value, times, name):

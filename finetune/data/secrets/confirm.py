@@ -130,9 +130,9 @@ def random_or_uuid(match: Match) -> bool:
 
 
 def url_password(match: Match) -> bool:
-    """The password of user:password@host, unless it is an example or put in later."""
+    """The password of user:password@host, unless it is an example, put in later, or the tag of an image that its digest follows."""
     value, user, host = match["value"], match["user"], match["host"].lower()
-    made_up = value == user or _is_placeholder(value) or len(set(value)) < 3
+    made_up = value == user or _is_placeholder(value) or len(set(value)) < 3 or host in {b"sha256", b"sha512"}
     return not made_up and INTERPOLATED.search(host) is None and not _is_example(host)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from finetune.data.secrets.confirm import Match, plainly_random, says_secret, strong_value, url_password
 from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Confirm, Placeholder, Rule, compiled
+from finetune.data.secrets.told import is_version
 
 AGAIN = r"(?:25){0,3}"  # %3A is %253A once more escaped
 HEX = r"[0-9A-Fa-f]{2}"
@@ -27,9 +28,9 @@ BEGIN = r"(?:(?<![a-z0-9_.-])|(?<=%[0-9a-f]{2})|(?<=%25[0-9a-f]{2})|(?<=%2525[0-
 
 
 def link_password(match: Match) -> bool:
-    """The password of an escaped link, judged as that of the link itself."""
+    """The password of an escaped link, judged as that of the link itself, or a version: of packages and images there are more escaped."""
     link = IN_LINK.search(_unescaped(match[0], match))
-    return link is not None and url_password(link)
+    return link is not None and not is_version(link["value"]) and url_password(link)
 
 
 def escaped_password(match: Match) -> bool:
