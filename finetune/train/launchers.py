@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _RECIPES = ("optimizer", "scheduler")  # sections of DeepSpeed that say what the recipe says
 _STAGE, _GATHERED = "zero_optimization.stage", "zero_optimization.stage3_gather_16bit_weights_on_model_save"
 _ACCUMULATION = "gradient_accumulation_steps"
-_LAUNCH_FILE = "deepspeed_config"  # where the settings stand in it
-_LONGEST = 256  # characters of a path in a message
+_LAUNCH_FILE, _OWN_FILE = "deepspeed_config", "deepspeed_config_file"  # where the settings stand in it, or where they do instead
+_REFUSED_BESIDE = (  # what accelerate takes from the launch file, and not where that names a file of DeepSpeed's own
+    *("mixed_precision", "gradient_accumulation_steps", "gradient_clipping", "zero_stage", "zero3_save_16bit_model"),
+    *("offload_optimizer_device", "offload_optimizer_nvme_path", "offload_param_device", "offload_param_nvme_path"),
+)
 
 
 def processes() -> int:
@@ -65,7 +68,14 @@ def _zero() -> DeepSpeedPlugin:
 
     try:
         return DeepSpeedPlugin()
+    except NotImplementedError as error:
+        raise TrainError(f'mixed_precision: fp8 can not be had so ({error}); write "no" or bf16 there, as model.dtype computes') from error
     except (OSError, ValueError, AttributeError, TypeError) as error:
+        fields = os.environ.get("ACCELERATE_CONFIG_DS_FIELDS", "").split(",")
+        if _place() != _LAUNCH_FILE and (beside := [each for each in fields if each in _REFUSED_BESIDE]):
+            raise TrainError(
+                f"{_place()}: the launch file says {', '.join(beside)} beside it, which accelerate refuses; take that out there"
+            ) from error
         raise TrainError(
             f"{_place()}: no configuration of DeepSpeed that accelerate can read ({' '.join(str(error).split())[:200]}); "
             "write the path of a JSON file with zero_optimization as deepspeed_config_file, and none of its settings beside it"
@@ -81,8 +91,9 @@ def _zero_faults(settings: Mapping[str, Any], recipe: Recipe) -> Iterator[str]:
         )
         yield f"{_place()}: ZeRO-3 would leave the adapter in pieces; write {cure}"
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if precision != "no" and autocast_dtype(recipe.model) is None:
-        yield f'mixed_precision: the launcher says {precision}, but model.dtype={recipe.model.dtype} computes without; write "no" there'
+    if precision != "no" and autocast_dtype(recipe.model) is None and _value(settings, f"{precision}.enabled") is not False:
+        cure = 'write "no" there' if _place() == _LAUNCH_FILE else "leave --mixed_precision out"
+        yield f"mixed_precision: the launcher says {precision}, but model.dtype={recipe.model.dtype} computes without; {cure}"
     for section in _RECIPES:
         if section in settings:
             yield f"{_place()}: {section} would take the place of what train in the recipe says; take it out of the file"
@@ -116,6 +127,9 @@ def _value(settings: Mapping[str, Any], key: str) -> object:
 
 
 def _place() -> str:
-    """Where DeepSpeed's settings stand; a file may be handed over as its content."""
+    """Where DeepSpeed's settings stand; a file may be handed over as its content, in JSON or base64, which is not shown."""
     own = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
-    return _LAUNCH_FILE if own == "none" or len(own) > _LONGEST else own
+    if own == "none":
+        return _LAUNCH_FILE
+    is_path = own.endswith(".json") or os.path.isfile(own)  # noqa: PTH113 (Path.is_file raises for what is longer than a name)
+    return own if is_path else _OWN_FILE

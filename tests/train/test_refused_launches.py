@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DeepSpeedPlugin
 from training_runs import Prepare
 
 from finetune.errors import TrainError
@@ -154,6 +155,55 @@ def test_a_precision_of_the_launcher_s_own_is_refused_under_deepspeed(prepare: P
         'mixed_precision: the launcher says bf16, but model.dtype=float32 computes without; write "no" there'
     ]
     assert [*spread_faults(prepare("model.dtype=bfloat16", name="half"), cpu=True)] == []
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_precision_that_the_configuration_turns_off_is_none(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, precision: str
+) -> None:
+    recipe, named = prepare(), {"ACCELERATE_MIXED_PRECISION": precision}
+    own_file(monkeypatch, tmp_path, AUTO | {"zero_optimization": {"stage": 2}})
+    launched(monkeypatch, named)
+    assert [*spread_faults(recipe, cpu=True)] == [
+        f"mixed_precision: the launcher says {precision}, but model.dtype=float32 computes without; leave --mixed_precision out"
+    ]
+    own_file(monkeypatch, tmp_path, AUTO | {"zero_optimization": {"stage": 2}, precision: {"enabled": False}})
+    assert [*spread_faults(recipe, cpu=True)] == []
+    plugin = DeepSpeedPlugin()
+    plugin.set_mixed_precision(precision)
+    assert [plugin.deepspeed_config[each] for each in ("bf16", "fp16")] == [{"enabled": False}] * 2
+
+
+@pytest.mark.parametrize("fields", ["mixed_precision", "zero3_init_flag,zero_stage,gradient_clipping,mixed_precision"])
+def test_settings_of_the_launch_file_beside_a_configuration_are_named(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: str
+) -> None:
+    """accelerate counts mixed_precision among them, whatever it says."""
+    path = own_file(monkeypatch, tmp_path, AUTO | {"zero_optimization": {"stage": 2}})
+    monkeypatch.setenv("ACCELERATE_CONFIG_DS_FIELDS", f"deepspeed_config_file,{fields}")
+    named = ", ".join(each for each in fields.split(",") if each != "zero3_init_flag")
+    with pytest.raises(TrainError) as caught:
+        [*spread_faults(prepare(), cpu=True)]
+    assert str(caught.value) == f"{path}: the launch file says {named} beside it, which accelerate refuses; take that out there"
+
+
+@pytest.mark.parametrize("more", [{}, {"comment": "x" * 300}], ids=["short", "long"])
+def test_a_configuration_that_is_handed_over_as_its_content_is_not_shown(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    settings = json.dumps(AUTO | {"zero_optimization": {"stage": 3}} | more)
+    for content in (base64.urlsafe_b64encode(settings.encode()).decode(), settings):
+        launched(monkeypatch, DEEPSPEED | {FILE: content})
+        assert [*spread_faults(prepare(), cpu=True)] == [
+            "deepspeed_config_file: ZeRO-3 would leave the adapter in pieces; "
+            'write "stage3_gather_16bit_weights_on_model_save": true in zero_optimization'
+        ]
+
+
+def test_fp8_that_zero_3_does_not_go_with_is_one_message(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched(monkeypatch, ZERO_3 | {"ACCELERATE_MIXED_PRECISION": "fp8", "ACCELERATE_FP8_BACKEND": "MSAMP"})
+    with pytest.raises(TrainError, match=r"^mixed_precision: fp8 can not be had so \(MS-AMP is not supported for ZeRO Stage 3"):
+        [*spread_faults(prepare(), cpu=True)]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", "{}", '{"zero_optimization": 3}'])
