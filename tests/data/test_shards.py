@@ -14,9 +14,10 @@ from killed import kill
 from watching import content
 
 from finetune.base import read_base
-from finetune.data.build import WORK, build, open_inputs, plan
-from finetune.data.build.job import cut
-from finetune.data.build.stages import perform_all
+from finetune.data.build import WORK, build, open_inputs, plan, planned
+from finetune.data.build.clean import READ
+from finetune.data.build.job import cut, plan_of
+from finetune.data.build.stages import perform_all, perform_one
 from finetune.data.report import BuildReport, read_report
 from finetune.data.repos import open_repositories
 from finetune.recipe import Recipe
@@ -113,6 +114,25 @@ def test_a_build_that_was_killed_goes_on_without_doing_a_shard_again(cut_recipe:
     after = stamps(job.folder)
     assert len(after) > len(before)
     assert {name: after[name] for name in before} == before
+    assert made(recipe) == expected
+
+
+@pytest.mark.parametrize("by_task", [False, True], ids=["at once", "task by task"])
+def test_a_kill_before_spent_copies_are_cleared_leaves_none_of_them(cut_recipe: Make, expected: Made, by_task: bool) -> None:
+    recipe = cut_recipe(SIZES[0])
+    kill(recipe, "shutil.rmtree", f"{WORK}/clean-*/{READ}", 2)
+    opened = open_inputs(recipe, read_base(recipe.model))
+    job, digest = plan(opened), plan_of(planned(opened))
+    left = {path.parent.name.removeprefix("clean-") for path in job.folder.glob(f"clean-*/{READ}")}
+    done = {path.name.removeprefix("teach-") for path in job.folder.glob("teach-*")}
+    assert len(left & done) == 1 and left - done
+    if by_task:
+        for shard in job.shards:
+            perform_one(job.folder, digest, "teach", shard.number)
+    else:
+        perform_all(job, opened.tools)
+    assert len(list(job.folder.glob("teach-*"))) == len(job.shards)
+    assert not list(job.folder.glob(f"clean-*/{READ}"))
     assert made(recipe) == expected
 
 

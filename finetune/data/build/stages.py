@@ -63,6 +63,7 @@ def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None, *, alone:
     place, taken_up = job.place(stage.name, shard), len(job.shards) > 1
     with in_turn(job.folder, doing=place.name):
         if place.exists():
+            _clear_spent(stage, job, shard)
             return
         with staged_folder(place) as folder:
             stage.work(Task(job, tools, folder, shard, alone))
@@ -70,8 +71,20 @@ def perform(stage: Stage, job: Job, tools: Tools, shard: Shard | None, *, alone:
                 sync(folder)
         if taken_up:
             flush(job.folder)
-        for earlier, name in stage.spent:
-            shutil.rmtree(job.place(earlier, shard) / name, ignore_errors=True)
+        _clear_spent(stage, job, shard)
+
+
+def _clear_spent(stage: Stage, job: Job, shard: Shard | None) -> None:
+    """Clears what was left for a stage that is done."""
+    for earlier, name in stage.spent:
+        shutil.rmtree(job.place(earlier, shard) / name, ignore_errors=True)
+
+
+def _clear_all_spent(stage: Stage, job: Job) -> None:
+    """Does so for every shard that is done: a kill may have come before."""
+    for shard in job.shards if stage.spent else ():
+        if job.place(stage.name, shard).exists():
+            _clear_spent(stage, job, shard)
 
 
 def perform_all(job: Job, tools: Tools) -> None:
@@ -79,6 +92,7 @@ def perform_all(job: Job, tools: Tools) -> None:
     with _crew(job.recipe.data.processes) as crew:
         for stage in STAGES:
             left = waiting(stage, job)
+            _clear_all_spent(stage, job)
             if len(left) < 2:
                 for shard in left:
                     perform(stage, job, tools, shard, alone=True)
