@@ -20,9 +20,12 @@ BLOBS = {
     "none": Blob("none", b""),
     "picture": Blob("picture", b"\x89PNG\0\0"),
     "wide": Blob("wide", "x = 1\n".encode("utf-16")),
+    "latin": Blob("latin", "# café\n".encode("latin-1")),
+    "pointer": Blob("pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n"),
     "lost": Blob("lost", reason="missing"),
 }
-THIN = {**BLOBS, "picture": Blob("picture", reason="binary"), "wide": Blob("wide", reason="utf16")}
+REASONS = {"picture": "binary", "wide": "utf16", "latin": "not_utf8", "pointer": "lfs_pointer"}
+THIN = {**BLOBS, **{oid: Blob(oid, reason=reason) for oid, reason in REASONS.items()}}
 LIMIT = 1 << 20
 
 
@@ -66,8 +69,9 @@ def test_what_was_saved_is_there_for_another_one_that_leaves_it_as_it_is(tmp_pat
     lying = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
     with closing(Aside(tmp_path / "second", begin=tmp_path / "first")) as second:
         second.take({"none"})
-        assert through(second, [*BLOBS])[1] == ["none", "wide", "lost"]
-        assert through(second, [*BLOBS]) == ([THIN["text"], BLOBS["none"], THIN["picture"], BLOBS["wide"], BLOBS["lost"]], ["wide", "lost"])
+        assert through(second, [*BLOBS])[1] == ["none", "wide", "latin", "pointer", "lost"]
+        new = {**BLOBS, "picture": THIN["picture"]}  # of what is not put aside now the bytes come again
+        assert through(second, [*BLOBS]) == ([*new.values()], ["wide", "latin", "pointer", "lost"])
         assert [*second.through("others", ["text"], Git(), LIMIT)] == [BLOBS["text"]]
     assert {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()} == lying
 

@@ -68,8 +68,7 @@ class Aside:
             file.close()
 
     def _put(self, blob: Blob, *, whole: bool) -> _Place | str:
-        no_text = not whole and b"\0" in blob.content
-        if reason := decode(blob).reason if no_text else blob.reason:
+        if reason := blob.reason if whole or not blob.content else decode(blob).reason:
             return reason
         place = _Place(len(self._files) - 1, self._end, len(blob.content))
         file = self._files[-1]
