@@ -8,19 +8,16 @@ from collections.abc import Iterator
 
 from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
-from finetune.data.named_licences import licences_named, with_binding
-from finetune.data.own_terms import WORDS, states_own_terms
+from finetune.data.named_licences import RESTRICTED, licences_named, with_binding
+from finetune.data.own_terms import RESERVED, may_state, own_terms, reserves_beside
 from finetune.data.spdx import UNKNOWN, expression_in, joined
 
 HEAD = 4096  # characters in which a file states its licence
 COVERAGE = 40.0  # percent of a comment's words that a known notice must be: names, years and what the file is for stand beside it
 
 TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+()/:\- ]+)", re.IGNORECASE)
-NOTICE = re.compile(
-    rf"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use|{'|'.join(WORDS)}", re.IGNORECASE
-)
+NOTICE = re.compile(r"licen[sc]e|gpl\b|gpl[v-]?\d|permission (?:is hereby granted|to use)|redistribution and use", re.IGNORECASE)
 SMALL = ("licen", "gpl", "permission is hereby granted", "permission to use", "redistribution and use")
-OF_RIGHTS = ("copyright", "(c)", "rights reserved", "confidential", "property of")  # without one of them WORDS are asked for no more
 
 _DIRECTIVE = r"#[ \t]*(?:include|import|pragma|define|undef|ifn?def|if|elif|else|endif|error|line|region|nullable)\b"
 _BLOCKS = [("--[[", "]]"), ("(*", "*)"), ("{-", "-}"), ("=begin", "=end"), ("=pod", "=cut"), ("#|", "|#"), ("<#", "#>"), ("#=", "=#")]
@@ -39,13 +36,16 @@ MARKS = re.compile(r"^[ \t]*(?:#+|//+|/?\*+/?|--+|;+|%+|!+|'+|::|<!--|-->|\"\"\"
 
 
 def licence_of_text(text: str) -> str | None:
-    """What a file states at its head: its SPDX tags, or the notices, else the names, in each comment before its code; joined by AND."""
+    """What a file states at its head: its SPDX tags, or the notices, else the names, in each comment before its code; joined by AND.
+
+    RESERVED is a head that reserves rights and names no licence at all; beside a known licence it is RESTRICTED, as terms unknown are.
+    """
     head = text[:HEAD]
-    if not _may_speak_of_one(head):
-        return None
-    if tagged := joined(expression_in(tag[1]) for tag in TAG.finditer(head)):
+    lowered = head.lower()
+    notice = not head.isascii() or any(words in lowered for words in SMALL)  # outside ASCII several letters have one small form
+    if notice and (tagged := joined(expression_in(tag[1]) for tag in TAG.finditer(head))):
         return tagged
-    return _noticed(head) if NOTICE.search(head) else None
+    return _noticed(head) if notice and NOTICE.search(head) or may_state(lowered) else None
 
 
 def comments_before_code(head: str) -> Iterator[str]:
@@ -57,22 +57,19 @@ def comments_before_code(head: str) -> Iterator[str]:
             yield comment
 
 
-def _may_speak_of_one(head: str) -> bool:
-    """Searches that cost a tenth of NOTICE, and pass over nothing that it finds: outside ASCII several letters have one small form."""
-    lowered = head.lower()
-    if not head.isascii() or any(words in lowered for words in SMALL):
-        return True
-    return any(words in lowered for words in OF_RIGHTS) and any(words in lowered for words in WORDS)
-
-
 @functools.lru_cache(maxsize=4096)
 def _noticed(head: str) -> str | None:
-    speaking = [MARKS.sub("", comment) for comment in comments_before_code(head) if NOTICE.search(comment)]
-    return joined(name for comment in speaking for name in _known(comment))
+    speaking = [comment for comment in comments_before_code(head) if NOTICE.search(comment) or may_state(comment.lower())]
+    found = {name for comment in speaking for name in _known(MARKS.sub("", comment))}
+    of_its_own = found & {UNKNOWN, RESERVED}
+    if found > of_its_own and of_its_own:
+        found = found - of_its_own | {RESTRICTED}
+    return UNKNOWN if UNKNOWN in found else joined(found)
 
 
 @functools.lru_cache(maxsize=4096)
 def _known(comment: str) -> tuple[str, ...]:
     known = licences_in(comment, coverage=COVERAGE) or licences_by_clauses(comment)
     stated = with_binding(known, comment) or licences_named(comment)
-    return tuple(stated or [UNKNOWN] * states_own_terms(comment))
+    own = (RESERVED if reserves_beside(comment) else None) if stated else own_terms(comment)
+    return (*stated, own) if own else tuple(stated)

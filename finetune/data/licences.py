@@ -11,6 +11,7 @@ from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
 from finetune.data.likeness import licence_alike
 from finetune.data.named_licences import licence_titled, licences_named, with_binding
+from finetune.data.own_terms import RESERVED
 from finetune.data.spdx import UNKNOWN, joined
 from finetune.data.variants import finer
 
@@ -80,11 +81,13 @@ class Scopes:
     def of_file(self, path: str, stated: str | None) -> str | None:
         """The licence of a file that states this one itself, or none.
 
-        Terms that no list knows, under no folder's licence, are those a team writes over its own code ("Confidential. Property of
-        ACME."): they grant nothing and say what having no licence says, so it is none. Under a licence they are an exception from it.
+        A reservation under no folder's licence ("Confidential. Property of ACME.") is what a team writes over its own code: it grants
+        nothing and says what having no licence says, so it is none. Under a licence it is an exception from that one.
         """
         above = self.of(path)
-        return None if stated == UNKNOWN and above is None else stated or above
+        if stated == RESERVED:
+            return None if above is None else UNKNOWN
+        return stated or above
 
 
 def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:

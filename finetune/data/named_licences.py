@@ -38,6 +38,7 @@ _NAMES = (
     ("MS-RL", rf"Microsoft\s+Reciprocal{_LICENCE}|Ms-RL", ""),
     ("OSL", rf"Open\s+Software{_LICENCE}|OSL", "3.0"),
     ("AFL", rf"Academic\s+Free{_LICENCE}|AFL", "3.0"),
+    ("APSL", rf"Apple\s+Public\s+Source{_LICENCE}|APSL", "2.0"),
     ("Artistic", rf"Artistic{_LICENCE}", "1.0"),
     ("EUPL", rf"European\s+Union\s+Public{_LICENCE}|EUPL", "1.2"),
     ("CPL", rf"Common\s+Public{_LICENCE}|CPL", "1.0"),

@@ -5,45 +5,62 @@ from __future__ import annotations
 import re
 
 from finetune.data.named_licences import names_one
+from finetune.data.spdx import UNKNOWN
 
-# Words, in small letters, without one of which nothing below is found.
+RESERVED = "LicenseRef-reserved"  # between a file's head and its folder's licence only: what it comes to depends on that one
+
+# In small letters: without one of RIGHTS and one of WORDS nothing below is found, by test.
+RIGHTS = ("copyright", "©", "(c)", "rights", "propert", "confidential", "licen")
 WORDS = (
-    "licen",
-    "permission",
-    "consent",
-    "propriet",
-    "confidential",
-    "prohibit",
-    "forbidden",
-    "authori",
-    "internal use",
-    "agreement",
-    "may not",
+    *("licen", "permi", "consent", "propriet", "confidential", "prohibit", "forbidden", "authori", "approv", "internal", "agreement"),
+    *("eula", "terms", "secret", "unpublished", "reproduc", "distribut", "copied", "duplicat", "disclos", "grant", "not copy"),
 )
 
 _LEGAL = re.compile(
     r"\bcopyright|©|\(c\)|\ball\s+rights\s+reserved|\bpropert(?:y|ies)\s+of\b|\blicen[sc]ed\b|(?-i:\bCONFIDENTIAL\b)", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n\s*\n")
+_WORK = (
+    r"(?:(?:this|the|such|these)\s+(?:(?!of\b)[\w-]+\s+){0,2}?(?:files?|software|(?:source\s+)?code|sources|works?|documents?|programs?"
+    r"|materials?|information)|(?:this|the)\s+product)"
+)
 _ACT = (
-    r"(?:copied|copying|reproduc\w+|(?:re-?)?distribut\w+|disclos\w+|us(?:e|ed|age)|modif\w+|publish\w*|transmi\w+|transferr?\w*|sold|shared"
-    r"|duplicat\w+|dissemin\w+)"
+    r"(?:cop(?:ied|ying|y)|reproduc\w+|(?:re-?)?distribut\w+|disclos\w+|us(?:e|ed|age)|modif\w+|publish\w*|transmi\w+|transferr?\w*"
+    r"|sold|shar(?:ed?|ing)|duplicat\w+|dissemin\w+)"
 )
 _ACTS = rf"{_ACT}(?:\W+(?:(?:and|or|and/or|nor)\W+)?{_ACT}){{0,6}}"
+# What makes a ban one of rights: who may lift it, or to whom nothing is to be given.
+_BY = (
+    r"(?:\bwithout\b[^.;]{0,60}?\b(?:permission|consent|authori[sz]ation|approval|agreement|licen[sc]e)"
+    r"|\b(?:except|unless|other\s+than)\b[^.;]{0,60}?\b(?:permi\w+|authori[sz]\w+|licen[sc]\w+|agreement|terms|consent|approv\w+)"
+    r"|\bdisclos\w+[^.;]{0,40}?\bto\s+(?:any\s?one|any\s?body|(?:any\s+)?(?:third|other)\s+part\w+)"
+    r"|\bdistribut\w+[^.;]{0,40}?\b(?:outside|to\s+(?:any\s?one|any\s?body|(?:any\s+)?(?:third|other)\s+part\w+)))"
+)
+_NOT = r"(?:may|must|shall|can|is|are|should)\s*(?:not|n't)\s+(?:to\s+)?(?:be\s+)?(?:\w+\s+){0,2}?"
+_MANNER = r"(?:\W+(?:in\s+(?:whole|part|any)|or\s+in\s+part|via\s+any|by\s+any|without|or\s+any\s+(?:part|portion))\b[^.;]{0,80}?)?"
+_BANS = (
+    rf"(?:\b{_WORK}(?:\W+\w+){{0,12}}?\s+{_NOT}|\A\W*{_NOT}|\b(?:you|nor|and)\s+(?=(?:may|must|shall|can)\s*not\s+{_ACTS}\s+{_WORK}){_NOT})"
+    rf"(?=[^.;]{{0,260}}?{_BY}){_ACTS}\b(?!\s+(?:in\s+advertis|to\s+(?:endorse|promote)|[^.;]{{0,40}}?\bnames?\b))"
+)
 _FORBIDS = re.compile(
-    rf"\b(?:may|must|shall|can|is|are|should)(?:\s*not|n't)\s+(?:to\s+)?(?:be\s+)?(?:\w+\s+){{0,2}}?{_ACTS}\b(?!\s+(?:in\s+advertis|to\s+(?:endorse|promote)))"
-    r"(?:(?!\bwarrant)[^.;]){0,200}"
-    r"\b(?:without|except|unless|other\s+than|to\s+any(?:one|body)?|outside)\b"
-    rf"|\bun-?authori[sz]ed\s+{_ACTS}\b|\b{_ACTS}\b(?:(?!\bwarrant)[^.;]){{0,160}}\b(?:strictly\s+)?(?:prohibited|forbidden)\b"
-    rf"|\b(?:no|not?\s+any)\s+part\s+of\s+(?:this|the)\s+\w+(?:\s+\w+)?\s+(?:may|shall|can)\s+be\s+{_ACTS}\b"
-    r"|\bno\s+(?:licen[sc]e|rights?)\s+(?:is|are)\s+(?:hereby\s+)?granted\b|\bfor\s+internal\s+use\s+only\b|\binternal\s+use\s+only\b",
+    rf"{_BANS}|\bun-?authori[sz]ed\s+{_ACTS}\b(?!\s+of\s+(?!{_WORK}|it\b))"
+    rf"|(?:\A\W*|\b(?:any|the|all)\s+){_ACTS}(?:\s+(?:of|or\s+use\s+of)\s+{_WORK})?{_MANNER}\W+(?:(?:is|are)\s+)?(?:(?:hereby"
+    rf"|strictly|expressly)\s+)?(?:prohibited|forbidden)\b"
+    rf"|\bno\s+part\s+of\s+{_WORK}(?:(?!\b(?:may|shall|can)\b)[^.;]){{0,60}}\b(?:may|shall|can)\s+be\s+(?:used\W+(?:or\W+)?)?"
+    r"(?:reproduc|distribut|copied|disclos|duplicat)"
+    r"|\bno\s+(?:licen[sc]e|rights?)\s+(?:is|are)\s+(?:hereby\s+)?(?:granted|licen[sc]ed)\b(?![^.;]{0,60}\b(?:trade\s?marks?|patents?|names?)\b)"
+    rf"|\bdo\s+not\s+copy(?:\W+(?:(?:and|or)\W+)?(?:(?:re)?distribute|share|disclose|reproduce|publish)\b|\s+{_WORK})",
     re.IGNORECASE,
 )
+_INTERNAL = re.compile(rf"(?:\A\W*(?-i:[A-Z][\w&]*\s+){{0,2}}|\b{_WORK}\s+is\s+)(?:for\s+)?internal\s+use\s+only\b", re.IGNORECASE)
 _SECRET = re.compile(
     r"\bpropriet(?:ary|[ae]l)\s*(?:and|&|/|,|or)\s*confidential\b|\bconfidential\s*(?:and|&|/|,|or)\s*propriet\w+"
-    r"|\bproprietary\s+(?:information|software|licen[sc]e|code|source|material|work|rights|property|to\b|of\b)"
+    r"|(?<!\ba )(?<!\ban )(?<!\bany )(?<!\bno )(?<!\bnon )(?<!\binto )(?<!\bwith )(?<!\bin )(?<!'s )(?<!-)"
+    r"\bproprietary\s+(?:information|software|licen[sc]e|code|source|material|work|rights|property|to\b|of\b)"
+    rf"|\b{_WORK}\s+(?:is|are)\s+(?:an?\s+)?(?:(?!not\b)\w+\s+)?(?:proprietary|confidential)\b"
     r"|\bcontains?\s+(?:\w+\s+){0,3}trade\s+secrets?\b"
-    r"|\b(?:strictly|company|\w+)\s+confidential\b|\bconfidential\s+(?:information|property|material)\b|\A\W*confidential\b"
+    r"|\b(?:strictly|company)\s+confidential\b|\b(?:contains?|is|are)\s+(?:\w+\s+){0,3}?confidential\s+(?:information|property|material)\b"
+    r"|\A\W*confidential\s*(?:[.,:!]|\Z)|(?-i:(?:^|(?<=\n)|(?<=\. ))[^\w\n]*(?:[A-Z][\w&]*[ \t]+){0,3}CONFIDENTIAL[^\w\n]*(?:\Z|\n))"
     r"|\bunpublished\s+(?:work|proprietary)",
     re.IGNORECASE,
 )
@@ -74,17 +91,42 @@ _FILE = re.compile(
 )
 
 
-def states_own_terms(comment: str) -> bool:
-    """Whether a comment speaks of rights and states terms, or another's licence, in words that name no known one.
+# What a known licence says itself, in words like those of a reservation.
+_GRANTED = re.compile(
+    r"\bin\s+compliance\s+with\b|\b(?:this|the|that)\s+licen[cs]e\b|\bthose\s+terms\b|\bnotices?\b|\bnames?\s+of\b", re.IGNORECASE
+)
+# A way to the licence file, which says what holds where a comment only bars something.
+_SENT = re.compile(r"\b(?:UN)?LICEN[CS]E(?:[-_.]\w+)*\s+file\b|\bCOPYING\b|(?i:\blicen[cs]e\s+that\s+can\s+be\s+found\b)")
 
-    A line of copyright alone states none, nor does one that sends the reader to the licence file.
+
+def may_state(lowered: str) -> bool:
+    """Whether a text, in small letters, has the words without which it states no terms of its own."""
+    return any(word in lowered for word in RIGHTS) and any(word in lowered for word in WORDS)
+
+
+def own_terms(comment: str) -> str | None:
+    """UNKNOWN for a comment that speaks of rights and names another's licence or agreement, RESERVED for one that only reserves them.
+
+    None for a line of copyright alone, and for one that sends the reader to the licence file.
     """
-    lowered = comment.lower()
-    if not any(word in lowered for word in WORDS) or not _LEGAL.search(comment):
+    if not may_state(comment.lower()) or not _LEGAL.search(comment):
+        return None
+    sentences = _SENTENCE.split(comment)
+    if any(_under_own_name(sentence) for sentence in sentences):
+        return UNKNOWN
+    internal = not _SENT.search(comment) and any(_INTERNAL.search(sentence) for sentence in sentences)
+    return RESERVED if internal or any(map(_reserves, sentences)) else None
+
+
+def reserves_beside(comment: str) -> bool:
+    """Whether a comment that states a known licence reserves what that grants, in a sentence that is no part of such a licence."""
+    if not may_state(comment.lower()) or not _LEGAL.search(comment):
         return False
-    if _FORBIDS.search(comment) or _SECRET.search(comment):
-        return True
-    return any(_under_own_name(sentence) for sentence in _SENTENCE.split(comment))
+    return any(_reserves(sentence) and not _GRANTED.search(sentence) for sentence in _SENTENCE.split(comment))
+
+
+def _reserves(sentence: str) -> bool:
+    return _SECRET.search(sentence) is not None or _FORBIDS.search(sentence) is not None
 
 
 def _under_own_name(sentence: str) -> bool:

@@ -39,7 +39,9 @@ MEANINGS: dict[str, Meaning] = {
     "other_language": Meaning("in none of the languages asked for", "data.languages"),
     "unlicensed": Meaning("no licence was found for it", "data.licences"),
     "licence_denied": Meaning("its licence is denied by name", "data.licences"),
-    "licence_unknown": Meaning("its licence text is none that is known", "data.licences"),
+    "licence_unknown": Meaning(
+        "its licence is none that is known; if it is yours, write a LICENSE at the root or allow LicenseRef-unknown", "data.licences"
+    ),
     "licence_not_permissive": Meaning("its licence is not permissive, and not the repository's own", "data.licences"),
     # of filters
     "too_large": Meaning("more bytes than are allowed", _FILTERS),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from finetune.data.headers import licence_of_text
 from finetune.data.licences import read_scopes
-from finetune.data.own_terms import states_own_terms
+from finetune.data.named_licences import RESTRICTED
+from finetune.data.own_terms import RESERVED, RIGHTS, WORDS, may_state, own_terms
 from finetune.data.policy import Licences
 from finetune.data.spdx import UNKNOWN
 from finetune.records import Origin, SourceFile
@@ -25,7 +27,24 @@ TERMS = [
     "Copyright (c) ACME\nThe use of this software is governed by the ACME Master Service Agreement.",
     "Copyright ACME. You may not use this file except in compliance with the ACME Source terms.",
     "Copyright ACME. Reproduction, modification and distribution are prohibited without consent.",
+    *(
+        f"Copyright 2020 ACME Inc. All rights reserved. {said}"
+        for said in (
+            "No part of this software may be reproduced, copied or distributed in any form.",
+            "contains trade secrets of ACME",
+            "This is an unpublished work",
+            "must not be distributed outside ACME",
+            "shall not be disclosed to anyone",
+            "governed by the ACME Terms of Use",
+            "governed by the ACME EULA",
+            "Use is subject to the ACME terms",
+            "Do not copy or distribute.",
+            "Do not copy this file.",
+            "No rights are granted.",
+        )
+    ),
 ]
+OF_OTHERS = ("Internal Licence", "license terms", "Service Agreement", "Source terms", "Terms of Use", "EULA", "ACME terms")
 NO_TERMS = [
     "Copyright 2024 ACME. All rights reserved.",
     "Copyright (c) 2024 The Pump Authors. See the LICENSE file for details.",
@@ -45,7 +64,31 @@ NO_TERMS = [
     "Hides confidential and proprietary fields of a form.",
     "Copyright 2024 ACME. Reads permissions; a user without permission is sent to the login page.",
     "Copyright 2024 ACME. This library is distributed in the hope that it will be useful, but without any warranty.",
+    "Copyright 2014 The Pump Authors. Use is governed by a licence that can be found in the LICENSE file.\n\nFor internal use only.",
+    *(
+        f"Copyright 2024 ACME. {said}"
+        for said in (
+            "It exists for internal use only.",
+            'References: Chapter 7 "Boot Flow"\nCONFIDENTIAL, no public documentation available',
+            "An OAuth2 confidential client.",
+            "Serves public and non confidential clients.",
+            "Buffer must not be modified unless the lock is held. Authorized callers only.",
+            "The usage of wildcard imports is forbidden here.",
+            "Use of unsafe is prohibited.",
+            "Tokens must not be shared with anyone outside the process.",
+            "Do not copy the buffer.",
+            "The product is not proprietary.",
+            "This code must not be used unless the lock is held.",
+            "A driver for a proprietary protocol of ACME's proprietary hardware, into proprietary software.",
+        )
+    ),
 ]
+APACHE_HEAD = """Copyright 2019 ACME. Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this file except in compliance with the License.
+You may obtain a copy of the License at http://www.apache.org/licenses/LICENSE-2.0
+Unless required by applicable law or agreed to in writing, software distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and limitations under the License."""
 STYLES = {"#": "# {}", "//": "// {}", "*": " * {}", "--": "-- {}"}
 
 
@@ -57,13 +100,14 @@ def header(text: str, style: str) -> str:
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("text", TERMS)
 def test_a_header_with_terms_of_its_own_is_unknown(text: str, style: str) -> None:
-    assert licence_of_text(header(text, style) + "\nint a;\n") == UNKNOWN
+    expected = UNKNOWN if any(said in text for said in OF_OTHERS) else RESERVED
+    assert licence_of_text(header(text, style) + "\nint a;\n") == expected
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("text", NO_TERMS)
 def test_a_line_of_copyright_or_a_way_to_the_licence_file_states_none(text: str, style: str) -> None:
-    assert licence_of_text(header(text, style) + "\nint a;\n") != UNKNOWN
+    assert licence_of_text(header(text, style) + "\nint a;\n") not in (UNKNOWN, RESERVED)
 
 
 @pytest.mark.parametrize("text", TERMS)
@@ -75,12 +119,74 @@ def test_terms_in_code_or_behind_it_are_no_statement(text: str) -> None:
 @pytest.mark.parametrize("text", TERMS)
 def test_a_known_licence_in_the_same_comment_is_the_statement(text: str) -> None:
     assert licence_of_text(header(f"SPDX-License-Identifier: MIT\n{text}", "#")) == "MIT"
-    assert licence_of_text(header(text, "*") + header("Licensed under the MIT license.", "*")) == f"{UNKNOWN} AND MIT"
+
+
+@pytest.mark.parametrize("text", TERMS)
+def test_terms_in_one_comment_and_a_permissive_licence_in_the_next_both_bind(text: str) -> None:
+    for both in (header(text, "*") + header("Licensed under the MIT license.", "*"), header(MIT.decode(), "*") + header(text, "*")):
+        stated = licence_of_text(both)
+        assert stated == f"{RESTRICTED} AND MIT"
+        assert Licences()(SourceFile(Origin("r", "c", "a.py", stated, repo_license="MIT"), "Python", "x")) == "licence_not_permissive"
+
+
+def test_a_reservation_in_the_comment_of_a_permissive_licence_binds() -> None:
+    said = "Copyright ACME. Licensed under the MIT license."
+    assert licence_of_text(header(said, "#")) == "MIT"
+    assert licence_of_text(header(MIT.decode(), "#")) == "MIT"
+    reserved = "Confidential and proprietary. Unauthorized copying is strictly prohibited."
+    assert licence_of_text(header(f"{said}\n{reserved}", "#")) == f"{RESTRICTED} AND MIT"
+    assert licence_of_text(header(f"{reserved}\n{MIT.decode()}", "#")) == f"{RESTRICTED} AND MIT"
+    assert licence_of_text(header(APACHE_HEAD, "#")) == "Apache-2.0", "what a licence says itself is no reservation"
+    choice = "Copyright ACME. Licensed under the Apache License, Version 2.0 or the MIT license, at your option."
+    choice += "\nThis file may not be copied, modified, or distributed\nexcept according to those terms."
+    assert licence_of_text(header(choice, "//")) == "Apache-2.0 OR MIT"
+
+
+def test_apples_licence_beside_apaches_is_named() -> None:
+    apples = "Subject to the Apple Public Source License Version 2.0 (the 'License'). You may not use this file except in\n"
+    apples += "compliance with the License."
+    assert licence_of_text(header(APACHE_HEAD, "*") + header("Copyright 2011 Apple Inc.\n" + apples, "*")) == "APSL-2.0 AND Apache-2.0"
+
+
+@pytest.mark.parametrize("text", TERMS)
+def test_words_that_are_asked_for_first_stand_in_whatever_is_found(text: str) -> None:
+    assert may_state(text.lower()), (RIGHTS, WORDS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            f"You may not copy or use this file without {word}"
+            for word in ("permission", "consent", "authorisation", "approval", "a licence")
+        ),
+        *(
+            f"This file may not be copied {word}"
+            for word in ("without agreement", "except as permitted", "unless approved", "other than by terms")
+        ),
+        *("This file must not be disclosed to anybody", "This code must not be distributed to third parties"),
+        *("Unauthorised use", "Copying is prohibited", "Any sharing is forbidden", "Transmission of this file is forbidden"),
+        *(f"No part of this work may be {word}" for word in ("reproduced", "distributed", "copied", "disclosed", "duplicated")),
+        *("No right is granted", "No licence is granted", "Do not copy or share", "Do not copy this code", "Internal use only"),
+        *("Proprietary and confidential", "Confidential & proprietary", "proprietary code", "this file is confidential"),
+        *(
+            "contains trade secrets",
+            "strictly confidential",
+            "is confidential property",
+            "Confidential.",
+            "ACME CONFIDENTIAL",
+            "unpublished work",
+        ),
+        *("used under the ACME Agreement", "bound by the ACME EULA", "bound by the ACME Terms", "used under the ACME Licence"),
+    ],
+)
+def test_every_kind_of_terms_is_found_behind_a_line_of_copyright(said: str) -> None:
+    assert own_terms(f"Copyright 2020 ACME.\n\n{said}") in (UNKNOWN, RESERVED)
 
 
 def test_a_comment_without_words_of_rights_is_passed_over() -> None:
-    assert states_own_terms("Copyright ACME. " + TERMS[3])
-    assert not states_own_terms("These values may not be used without permission of the caller.")
+    assert own_terms("Copyright ACME. " + TERMS[3])
+    assert not own_terms("These values may not be used without permission of the caller.")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +203,7 @@ def test_a_comment_without_words_of_rights_is_passed_over() -> None:
     ],
 )
 def test_the_policy_decides_what_becomes_of_terms_of_ones_own(policy: Licences, root: str | None, reason: str | None) -> None:
-    origin = Origin("r", "c", "a.py", licence_of_text("# " + TERMS[2] + "\n"), repo_license=root)
+    origin = Origin("r", "c", "a.py", licence_of_text("# " + TERMS[0].replace("\n", "\n# ") + "\n"), repo_license=root)
     assert policy(SourceFile(origin, "Python", "x")) == reason
 
 
@@ -114,4 +220,24 @@ def test_the_policy_decides_what_becomes_of_terms_of_ones_own(policy: Licences, 
 def test_a_reservation_under_no_licence_is_the_teams_own(files: list[tuple[str, bytes]], found: str | None) -> None:
     scopes = read_scopes(files)
     assert scopes.of_file("src/a.py", licence_of_text("# " + TERMS[2] + "\n")) == found
+    assert (
+        scopes.of_file("src/a.py", licence_of_text("# Copyright A. Licensed under the Widget Commercial Licence Agreement.\n")) == UNKNOWN
+    )
     assert scopes.of_file("src/a.py", "GPL-2.0-only") == "GPL-2.0-only" and scopes.of_file("src/a.py", None) == scopes.of("src/a.py")
+
+
+def test_a_hostile_comment_takes_no_more_than_a_moment() -> None:
+    for piece in (
+        "this file may not ",
+        "this work a b c may not be ",
+        "copy, copied or ",
+        "\n",
+        "*",
+        "ACME ",
+        "copying in any ",
+        "used under the ",
+    ):
+        comment = "Copyright: rights and licence terms. " + piece * (4096 // len(piece))
+        started = time.process_time()
+        own_terms(comment)
+        assert time.process_time() - started < 0.5

@@ -49,7 +49,7 @@ FILES = modules("pump", 12) | {
     "logo.png": b"\x89PNG\0\0",
 }
 MINERS = ["fim", {"kind": "repository", "fim_rate": 0.5}, "docstrings", "notebooks", "commits", "fixes"]
-GOLDEN = {13: "0a76f7d07f113ea384a540e5d4aa29e43959d0737c9430a396313c86b6c56370"}
+GOLDEN = {14: "0a76f7d07f113ea384a540e5d4aa29e43959d0737c9430a396313c86b6c56370"}
 
 
 def test_the_same_commits_and_recipe_give_the_rows_of_this_format(

@@ -35,7 +35,7 @@ from finetune.run import Run, open_run, run_to_change, versions
 
 __all__ = ["BuildReport", "build", "table"]
 
-FORMAT = 13  # raised when the same commits and recipe would give other rows
+FORMAT = 14  # raised when the same commits and recipe would give other rows
 WORK = f"{STAGED}build"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
