@@ -18,6 +18,7 @@ _DRIVERS = (
     (("postgresql",), "'psycopg[binary]'", "postgresql+psycopg"),
     (("mysql", "mariadb"), "pymysql", "mysql+pymysql"),
 )
+_OTHER_NAMES = {"postgres": "postgresql+psycopg"}  # of PostgreSQL's own tools, for what SQLAlchemy calls otherwise
 _WAIT = 60  # seconds that a writer of SQLite waits for others
 
 
@@ -54,6 +55,11 @@ def open_storage(url: str) -> RDBStorage:
     from finetune.sweep.board import again
 
     name = shown(url)
+    if (kind := _kind(url)) in _OTHER_NAMES:
+        begins = _OTHER_NAMES[kind]
+        raise RecipeError(
+            f"sweep.storage: {name} begins with a name that SQLAlchemy does not know; write {begins}://, and the rest as it is"
+        )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sqlite = url.startswith("sqlite")
     engine: dict[str, Any] = {"connect_args": {"timeout": _WAIT}} if sqlite else {"pool_pre_ping": True}
@@ -75,9 +81,13 @@ def open_storage(url: str) -> RDBStorage:
     return storage
 
 
+def _kind(url: str) -> str:
+    return url.partition(":")[0].partition("+")[0]
+
+
 def _driver(url: str) -> str:
     """What to type for a driver of this kind of database."""
-    kind = url.partition(":")[0].partition("+")[0]
+    kind = _kind(url)
     for kinds, package, begins in _DRIVERS:
         if kind in kinds:
             return f"type: pip install {package}, and begin the URL with {begins}://"

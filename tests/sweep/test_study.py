@@ -227,6 +227,11 @@ def test_the_same_draw_twice_is_one_run(search: Recipe) -> None:
             "mariadb+nodriver://me:secret@localhost/x",
             r"needs a driver.*type: pip install pymysql, and begin the URL with mysql\+pymysql://",
         ),
+        (
+            "postgres://me:secret@localhost/x",
+            r"^sweep\.storage: postgres://me:\*\*\*@localhost/x begins with a name that SQLAlchemy does not know; "
+            r"write postgresql\+psycopg://, and the rest as it is$",
+        ),
         ("oracle+nodriver://me:secret@localhost/x", "needs a driver that is not installed .*; install the package of its driver"),
     ],
 )
