@@ -82,10 +82,15 @@ def read_base(model: ModelSection) -> BaseFolder:
             _digest([folder / "config.json", folder / "tokenizer.json"], weights),
             family,
             spaced=tokenizer != without_first_space(tokenizer),
-            end="" if config.get("eos_token_id") == ids.get(family.end) else family.end,
+            end="" if _ends_by(config.get("eos_token_id"), ids.get(family.end)) else family.end,
         ),
         quantised="quantization_config" in config,
     )
+
+
+def _ends_by(said: object, end: int | None) -> bool:
+    """Whether `config.json`, which is in the digest, says this end too: one id, or several as models for chats have."""
+    return end in said if isinstance(said, list) else said == end
 
 
 def locate(path: str, revision: str | None) -> Path:

@@ -47,6 +47,8 @@ def test_the_digest_changes_with_the_end_that_only_the_tokenizer_s_configuration
     (plain,) = of_family  # StarCoder 2's own end is that of its row
     assert digest_with_eos(copy, ends[0], family="none") == plain
     assert len({digest_with_eos(copy, eos, family="none") for eos in ends}) == 3
+    (copy / "config.json").write_text(json.dumps(config | {"eos_token_id": [5, 0]}))
+    assert digest_with_eos(copy, ends[0], family="none") == digest_with_eos(copy, ends[0]), "one of several ends is said too"
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])

@@ -66,7 +66,7 @@ def begun(recipe: Recipe) -> Iterator[Run]:
     for path in sorted((Path(recipe.runs) / recipe.name).glob("*/recipe.yaml")):
         with suppress(FinetuneError):
             run = load_run(path.parent)
-            if run.recipe.model == recipe.model:
+            if (run.recipe.model.path, run.recipe.model.revision) == (recipe.model.path, recipe.model.revision):
                 yield run
 
 
