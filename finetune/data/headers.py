@@ -38,7 +38,8 @@ MARKS = re.compile(r"^[ \t]*(?:#+|//+|/?\*+/?|--+|;+|%+|!+|'+|::|<!--|-->|\"\"\"
 def licence_of_text(text: str) -> str | None:
     """What a file states at its head: its SPDX tags, or the notices, else the names, in each comment before its code; joined by AND.
 
-    RESERVED is a head that reserves rights and names no licence at all; beside a known licence it is RESTRICTED, as terms unknown are.
+    RESERVED, alone or beside known licences, is a head that reserves rights: Scopes.of_file says what it comes to. Terms unknown beside
+    a known licence are RESTRICTED.
     """
     head = text[:HEAD]
     lowered = head.lower()
@@ -61,10 +62,10 @@ def comments_before_code(head: str) -> Iterator[str]:
 def _noticed(head: str) -> str | None:
     speaking = [comment for comment in comments_before_code(head) if NOTICE.search(comment) or may_state(comment.lower())]
     found = {name for comment in speaking for name in _known(MARKS.sub("", comment))}
-    of_its_own = found & {UNKNOWN, RESERVED}
-    if found > of_its_own and of_its_own:
-        found = found - of_its_own | {RESTRICTED}
-    return UNKNOWN if UNKNOWN in found else joined(found)
+    known = found - {UNKNOWN, RESERVED}
+    if UNKNOWN in found:
+        return joined({RESTRICTED, *known}) if known else UNKNOWN
+    return joined(found)
 
 
 @functools.lru_cache(maxsize=4096)

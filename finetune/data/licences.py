@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
 from finetune.data.likeness import licence_alike
-from finetune.data.named_licences import licence_titled, licences_named, with_binding
+from finetune.data.named_licences import RESTRICTED, licence_titled, licences_named, with_binding
 from finetune.data.own_terms import RESERVED
 from finetune.data.spdx import UNKNOWN, joined
 from finetune.data.variants import finer
@@ -82,12 +82,27 @@ class Scopes:
         """The licence of a file that states this one itself, or none.
 
         A reservation under no folder's licence ("Confidential. Property of ACME.") is what a team writes over its own code: it grants
-        nothing and says what having no licence says, so it is none. Under a licence it is an exception from that one.
+        nothing and says what having no licence says, so it is none. Under a licence it is an exception from that one. Beside known licences
+        it adds nothing where it is the team's own, and RESTRICTED where it is not.
         """
         above = self.of(path)
         if stated == RESERVED:
             return None if above is None else UNKNOWN
+        if stated and RESERVED in stated:
+            ours = above is None or above == self.own == UNKNOWN
+            return _without_reserved(stated) if ours else stated.replace(RESERVED, RESTRICTED)
         return stated or above
+
+    def of_versions(self, path: str, stated: Iterable[str | None]) -> str | None:
+        """The licence of a change between versions that state these: all of them bind, and none where one has none.
+
+        Unknown terms of one version bind beside the known ones of another, but for those of the repository itself.
+        """
+        found = {self.of_file(path, each) for each in stated}
+        if UNKNOWN in found and self.own != UNKNOWN:
+            known = found - {UNKNOWN, None}
+            return joined({RESTRICTED, *known}) if known else UNKNOWN
+        return None if None in found else joined(found)
 
 
 def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
@@ -113,6 +128,11 @@ def read_scopes(files: Iterable[tuple[str, bytes]]) -> Scopes:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _without_reserved(expression: str) -> str:
+    rest = expression.replace(f"{RESERVED} AND ", "").replace(f" AND {RESERVED}", "")
+    return re.sub(r"\A\(([^()]*)\)\Z", r"\1", rest)  # one choice needs no brackets
 
 
 def _may_be_one(path: str) -> bool:

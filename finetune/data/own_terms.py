@@ -42,16 +42,15 @@ _BANS = (
     rf"(?:\b{_WORK}(?:\W+\w+){{0,12}}?\s+{_NOT}|\A\W*{_NOT}|\b(?:you|nor|and)\s+(?=(?:may|must|shall|can)\s*not\s+{_ACTS}\s+{_WORK}){_NOT})"
     rf"(?=[^.;]{{0,260}}?{_BY}){_ACTS}\b(?!\s+(?:in\s+advertis|to\s+(?:endorse|promote)|[^.;]{{0,40}}?\bnames?\b))"
 )
-_FORBIDS = re.compile(
-    rf"{_BANS}|\bun-?authori[sz]ed\s+{_ACTS}\b(?!\s+of\s+(?!{_WORK}|it\b))"
-    rf"|(?:\A\W*|\b(?:any|the|all)\s+){_ACTS}(?:\s+(?:of|or\s+use\s+of)\s+{_WORK})?{_MANNER}\W+(?:(?:is|are)\s+)?(?:(?:hereby"
+_FORBIDDEN = (
+    rf"{_BANS}|(?:\A\W*|\b(?:any|the|all)\s+){_ACTS}(?:\s+(?:of|or\s+use\s+of)\s+{_WORK})?{_MANNER}\W+(?:(?:is|are)\s+)?(?:(?:hereby"
     rf"|strictly|expressly)\s+)?(?:prohibited|forbidden)\b"
     rf"|\bno\s+part\s+of\s+{_WORK}(?:(?!\b(?:may|shall|can)\b)[^.;]){{0,60}}\b(?:may|shall|can)\s+be\s+(?:used\W+(?:or\W+)?)?"
     r"(?:reproduc|distribut|copied|disclos|duplicat)"
     r"|\bno\s+(?:licen[sc]e|rights?)\s+(?:is|are)\s+(?:hereby\s+)?(?:granted|licen[sc]ed)\b(?![^.;]{0,60}\b(?:trade\s?marks?|patents?|names?)\b)"
-    rf"|\bdo\s+not\s+copy(?:\W+(?:(?:and|or)\W+)?(?:(?:re)?distribute|share|disclose|reproduce|publish)\b|\s+{_WORK})",
-    re.IGNORECASE,
+    rf"|\bdo\s+not\s+copy(?:\W+(?:(?:and|or)\W+)?(?:(?:re)?distribute|share|disclose|reproduce|publish)\b|\s+{_WORK})"
 )
+_FORBIDS = re.compile(rf"{_FORBIDDEN}|\bun-?authori[sz]ed\s+{_ACTS}\b(?!\s+of\s+(?!{_WORK}|it\b))", re.IGNORECASE)
 _INTERNAL = re.compile(rf"(?:\A\W*(?-i:[A-Z][\w&]*\s+){{0,2}}|\b{_WORK}\s+is\s+)(?:for\s+)?internal\s+use\s+only\b", re.IGNORECASE)
 _SECRET = re.compile(
     r"\bpropriet(?:ary|[ae]l)\s*(?:and|&|/|,|or)\s*confidential\b|\bconfidential\s*(?:and|&|/|,|or)\s*propriet\w+"
@@ -62,6 +61,19 @@ _SECRET = re.compile(
     r"|\b(?:strictly|company)\s+confidential\b|\b(?:contains?|is|are)\s+(?:\w+\s+){0,3}?confidential\s+(?:information|property|material)\b"
     r"|\A\W*confidential\s*(?:[.,:!]|\Z)|(?-i:(?:^|(?<=\n)|(?<=\. ))[^\w\n]*(?:[A-Z][\w&]*[ \t]+){0,3}CONFIDENTIAL[^\w\n]*(?:\Z|\n))"
     r"|\bunpublished\s+(?:work|proprietary)",
+    re.IGNORECASE,
+)
+# Beside a known licence a sentence is more often one of what the code does: "replaces the proprietary licence server", "prevents
+# unauthorised use". There only one that speaks of this work, or begins with the word, maybe behind a name, takes anything back.
+_BEGINS = r"(?:\A\W*|(?<=\n)[^\w\n]*(?=(?-i:[A-Z])))(?:(?:(?-i:[A-Z])[\w&]*[ \t]+){1,3}(?=(?-i:[A-Z])))?"
+_SECRETS = r"(?:strictly\s+|company\s+)?(?:proprietary|confidential)"
+_TAKES_BACK = re.compile(
+    rf"{_FORBIDDEN}|(?:\A\W*|(?<=\n)[^\w\n]*(?=(?-i:[A-Z])))(?:(?:any|all)\s+)?un-?authori[sz]ed\s+{_ACTS}"
+    rf"(?:\s+of\s+(?:{_WORK}|it\b)|[^.;]{{0,120}}?\b(?:prohibited|forbidden|unlawful|illegal|violat\w+)\b)"
+    rf"|{_BEGINS}(?:{_SECRETS}(?:\s*(?:and|&|/|,|or)\s*{_SECRETS})?|unpublished\s+(?:proprietary\s+)?work)"
+    r"\s*(?:[^\w\s]|\n|\Z|\b(?:to|of)\b|\b(?:information|property|materials?)\b\s*(?:[^\w\s]|\n|\Z|of\b))"
+    rf"|\b(?!the\s+(?:information|documents?|materials?|files?)\b){_WORK}\s+(?:is|are|contains?)\s+(?:(?!not\b|no\b)\w+\s+){{0,3}}?"
+    r"(?:proprietary|confidential|trade\s+secrets?)\b",
     re.IGNORECASE,
 )
 # "Licensed under the ACME Internal Licence", "use is subject to licence terms": terms somewhere, of a name that no list has.
@@ -112,27 +124,27 @@ def own_terms(comment: str) -> str | None:
     if not may_state(comment.lower()) or not _LEGAL.search(comment):
         return None
     sentences = _SENTENCE.split(comment)
-    if any(_under_own_name(sentence) for sentence in sentences):
+    under = [found for sentence in sentences if (found := _under_terms(sentence))]
+    if any(_NAMED.search(found["name"]) for found in under):
         return UNKNOWN
+    subject = any(_SUBJECT.search(found[0]) for found in under)  # to terms without a name
     internal = not _SENT.search(comment) and any(_INTERNAL.search(sentence) for sentence in sentences)
-    return RESERVED if internal or any(map(_reserves, sentences)) else None
+    return RESERVED if subject or internal or any(map(_reserves, sentences)) else None
 
 
 def reserves_beside(comment: str) -> bool:
     """Whether a comment that states a known licence reserves what that grants, in a sentence that is no part of such a licence."""
     if not may_state(comment.lower()) or not _LEGAL.search(comment):
         return False
-    return any(_reserves(sentence) and not _GRANTED.search(sentence) for sentence in _SENTENCE.split(comment))
+    return any(_TAKES_BACK.search(sentence) and not _GRANTED.search(sentence) for sentence in _SENTENCE.split(comment))
 
 
 def _reserves(sentence: str) -> bool:
     return _SECRET.search(sentence) is not None or _FORBIDS.search(sentence) is not None
 
 
-def _under_own_name(sentence: str) -> bool:
+def _under_terms(sentence: str) -> re.Match[str] | None:
     found = _UNDER.search(sentence)
-    if found is None or _FILE.search(sentence):
-        return False
-    if names_one(sentence) or _ELSEWHERE.search(sentence):
-        return False
-    return bool(_NAMED.search(found["name"]) or _SUBJECT.search(found[0]))
+    if found is None or _FILE.search(sentence) or names_one(sentence) or _ELSEWHERE.search(sentence):
+        return None
+    return found

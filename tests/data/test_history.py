@@ -7,6 +7,7 @@ from pathlib import Path
 
 from counting import counted
 
+from finetune.data.policy import Licences
 from finetune.data.repos import history, open_repository, read_changes
 from finetune.data.repos.renames import Delta, renames
 from finetune.data.tally import Tally
@@ -64,6 +65,13 @@ def test_a_change_falls_under_the_licences_of_both_its_versions(make_repository)
     )
     found, _ = changes_of(folder)
     assert {change.origin.path: change.origin.license for change in found} == {"a.py": "GPL-2.0-only AND MIT", "b.py": "MIT"}
+
+
+def test_a_change_of_which_one_version_is_reserved_is_not_permissive(make_repository):
+    barred = "# Copyright ACME. Unauthorized copying of this file is strictly prohibited. Confidential.\n"
+    folder = make_repository([("Start", {"LICENSE": MIT, "a.py": barred + "a = 1\n"}), ("Free a", {"a.py": "a = 1\n"})])
+    found, _ = changes_of(folder)
+    assert [Licences()(change) for change in found] == ["licence_not_permissive"]
 
 
 def test_a_change_of_which_one_version_has_no_licence_has_none(make_repository):

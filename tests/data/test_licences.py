@@ -7,6 +7,7 @@ import pytest
 
 from finetune.data.headers import licence_of_text
 from finetune.data.licences import UNKNOWN, is_licence_file, is_named_for_a_licence, is_notice_file, licence_of_file, read_scopes
+from finetune.data.own_terms import RESERVED
 
 TEXTS = Path(__file__).parent / "texts"
 MIT = (TEXTS / "mit.txt").read_bytes()
@@ -222,6 +223,21 @@ def test_the_nearest_folder_decides():
     scopes = read_scopes([("LICENSE", MIT), ("a/b/COPYING", APACHE), ("c/LICENSE", b"Ask us first.")])
     assert [scopes.of(path) for path in ("x.py", "a/x.py", "a/b/c/x.py", "c/x.py")] == ["MIT", "MIT", "Apache-2.0", UNKNOWN]
     assert read_scopes([("c/LICENSE", MIT)]).of("x.py") is None
+
+
+def test_a_change_falls_under_the_unknown_terms_of_either_version():
+    other = "LicenseRef-restricted"
+    for root, stated, found in [
+        ([("LICENSE", MIT)], (UNKNOWN, "MIT"), f"{other} AND MIT"),
+        ([("LICENSE", MIT)], (RESERVED, None), f"{other} AND MIT"),
+        ([], (UNKNOWN, None), UNKNOWN),
+        ([], (RESERVED, None), None),
+        ([], (RESERVED, "MIT"), None),
+        ([("LICENSE", b"gone")], (UNKNOWN, "MIT"), f"{UNKNOWN} AND MIT"),
+        ([("LICENSE", b"gone")], (UNKNOWN, "GPL-2.0-only"), f"GPL-2.0-only AND {UNKNOWN}"),
+    ]:
+        scopes = read_scopes(root)
+        assert {scopes.of_versions("a.py", order) for order in (stated, stated[::-1])} == {found}
 
 
 def test_a_page_about_the_licence_is_no_licence_of_its_folder():

@@ -8,7 +8,7 @@ import pytest
 from finetune.data.headers import licence_of_text
 from finetune.data.licences import read_scopes
 from finetune.data.named_licences import RESTRICTED
-from finetune.data.own_terms import RESERVED, RIGHTS, WORDS, may_state, own_terms
+from finetune.data.own_terms import RESERVED, RIGHTS, WORDS, may_state, own_terms, reserves_beside
 from finetune.data.policy import Licences
 from finetune.data.spdx import UNKNOWN
 from finetune.records import Origin, SourceFile
@@ -44,7 +44,7 @@ TERMS = [
         )
     ),
 ]
-OF_OTHERS = ("Internal Licence", "license terms", "Service Agreement", "Source terms", "Terms of Use", "EULA", "ACME terms")
+OF_OTHERS = ("Internal Licence", "Service Agreement", "Source terms", "Terms of Use", "EULA", "ACME terms")
 NO_TERMS = [
     "Copyright 2024 ACME. All rights reserved.",
     "Copyright (c) 2024 The Pump Authors. See the LICENSE file for details.",
@@ -89,6 +89,7 @@ You may obtain a copy of the License at http://www.apache.org/licenses/LICENSE-2
 Unless required by applicable law or agreed to in writing, software distributed under the License is distributed on an "AS IS" BASIS,
 WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 See the License for the specific language governing permissions and limitations under the License."""
+ROOT = read_scopes([("LICENSE", MIT)])
 STYLES = {"#": "# {}", "//": "// {}", "*": " * {}", "--": "-- {}"}
 
 
@@ -124,7 +125,7 @@ def test_a_known_licence_in_the_same_comment_is_the_statement(text: str) -> None
 @pytest.mark.parametrize("text", TERMS)
 def test_terms_in_one_comment_and_a_permissive_licence_in_the_next_both_bind(text: str) -> None:
     for both in (header(text, "*") + header("Licensed under the MIT license.", "*"), header(MIT.decode(), "*") + header(text, "*")):
-        stated = licence_of_text(both)
+        stated = ROOT.of_file("a.py", licence_of_text(both))
         assert stated == f"{RESTRICTED} AND MIT"
         assert Licences()(SourceFile(Origin("r", "c", "a.py", stated, repo_license="MIT"), "Python", "x")) == "licence_not_permissive"
 
@@ -134,12 +135,95 @@ def test_a_reservation_in_the_comment_of_a_permissive_licence_binds() -> None:
     assert licence_of_text(header(said, "#")) == "MIT"
     assert licence_of_text(header(MIT.decode(), "#")) == "MIT"
     reserved = "Confidential and proprietary. Unauthorized copying is strictly prohibited."
-    assert licence_of_text(header(f"{said}\n{reserved}", "#")) == f"{RESTRICTED} AND MIT"
-    assert licence_of_text(header(f"{reserved}\n{MIT.decode()}", "#")) == f"{RESTRICTED} AND MIT"
+    assert licence_of_text(header(f"{said}\n{reserved}", "#")) == f"{RESERVED} AND MIT"
+    assert licence_of_text(header(f"{reserved}\n{MIT.decode()}", "#")) == f"{RESERVED} AND MIT"
     assert licence_of_text(header(APACHE_HEAD, "#")) == "Apache-2.0", "what a licence says itself is no reservation"
     choice = "Copyright ACME. Licensed under the Apache License, Version 2.0 or the MIT license, at your option."
     choice += "\nThis file may not be copied, modified, or distributed\nexcept according to those terms."
     assert licence_of_text(header(choice, "//")) == "Apache-2.0 OR MIT"
+
+
+GPL_HEAD = "Copyright 2020 ACME. Licensed under the GNU General Public License, version 2."
+HEADS = {"MIT": "Copyright ACME. Licensed under the MIT License.", "Apache-2.0": APACHE_HEAD, "GPL-2.0-only": GPL_HEAD}
+
+
+@pytest.mark.parametrize("licence", HEADS)
+@pytest.mark.parametrize(
+    "does",
+    [
+        "Replaces the proprietary license server.",
+        "Converts proprietary software formats to open ones.",
+        "Driver for the proprietary code of the vendor; its registers are not documented.",
+        "This module prevents unauthorized use.",
+        "Prevents unauthorized copying of this file, which is prohibited.",
+        "Unauthorized use is logged.",
+        "The information is confidential information of the user; encrypt it.",
+        "Stores proprietary and confidential information of users.",
+        "Keeps what is\nproprietary and confidential.",
+        "Confidential clients of OAuth2 are served.",
+        "Proprietary formats are read, too.",
+    ],
+)
+def test_what_code_does_is_no_reservation_beside_a_known_licence(licence: str, does: str) -> None:
+    assert licence_of_text(header(f"{HEADS[licence]}\n{does}", "#")) == licence
+    assert licence_of_text(header(f"{does}\n{HEADS[licence]}", "//")) == licence
+
+
+@pytest.mark.parametrize("licence", HEADS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CONFIDENTIAL",
+        "ACME CONFIDENTIAL",
+        "Confidential.",
+        "Proprietary and confidential",
+        "Acme Proprietary and Confidential.",
+        "Strictly confidential.",
+        "ACME PROPRIETARY/CONFIDENTIAL.",
+        "Unauthorized copying of this file, via any medium, is strictly prohibited.",
+        "Any unauthorised use is prohibited.",
+        "This file is confidential.",
+        "This software contains trade secrets of ACME.",
+        "This program is proprietary information of ACME.",
+        "Proprietary to ACME.",
+        "This file may not be copied without written permission of ACME.",
+        "No part of this software may be reproduced.",
+        "Do not copy this file.",
+        "Unpublished work.",
+    ],
+)
+def test_what_is_said_of_the_work_itself_reserves_beside_a_known_licence(licence: str, said: str) -> None:
+    for both in (header(f"{HEADS[licence]}\n{said}", "#"), header(f"{said}\n{HEADS[licence]}", "//")):
+        assert set(str(licence_of_text(both)).split(" AND ")) == {RESERVED, licence}
+
+
+def test_terms_without_a_name_reserve() -> None:
+    said = "Copyright 2020 ACME, Inc. All rights reserved. ACME PROPRIETARY/CONFIDENTIAL. Use is subject to license terms."
+    assert licence_of_text(f"/* {said} */\n") == RESERVED
+    assert licence_of_text("// Copyright ACME. Use is subject to the ACME terms.\n") == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        ([], "MIT"),
+        ([("LICENSE", b"All of this is ACME's.")], "MIT"),
+        ([("LICENSE", MIT)], f"{RESTRICTED} AND MIT"),
+        ([("src/LICENSE", b"Ask us first.")], f"{RESTRICTED} AND MIT"),
+    ],
+)
+def test_a_teams_own_reservation_takes_nothing_from_a_known_licence_beside_it(files: list[tuple[str, bytes]], found: str) -> None:
+    said = "Copyright (c) ACME. All rights reserved. Confidential."
+    stated = licence_of_text(header(f"{said}\nPortions Copyright (c) Foo, licensed under the MIT License.", "#"))
+    assert stated == f"{RESERVED} AND MIT"
+    assert read_scopes(files).of_file("src/a.py", stated) == found
+
+
+def test_a_choice_beside_a_reservation_stays_one() -> None:
+    stated = f"(Apache-2.0 OR MIT) AND {RESERVED}"
+    assert read_scopes([]).of_file("a.py", stated) == "Apache-2.0 OR MIT"
+    assert ROOT.of_file("a.py", stated) == f"(Apache-2.0 OR MIT) AND {RESTRICTED}"
+    assert read_scopes([]).of_file("a.py", f"BSD-3-Clause AND {RESERVED} AND MIT") == "BSD-3-Clause AND MIT"
 
 
 def test_apples_licence_beside_apaches_is_named() -> None:
@@ -240,4 +324,5 @@ def test_a_hostile_comment_takes_no_more_than_a_moment() -> None:
         comment = "Copyright: rights and licence terms. " + piece * (4096 // len(piece))
         started = time.process_time()
         own_terms(comment)
+        reserves_beside(comment)
         assert time.process_time() - started < 0.5

@@ -23,7 +23,6 @@ from finetune.data.repos.renames import Delta, Names
 from finetune.data.repos.selection import EVERYTHING, Authored, Selection, authored
 from finetune.data.repos.trees import list_tree
 from finetune.data.repos.versions import Versions
-from finetune.data.spdx import joined
 from finetune.data.tally import Tally
 from finetune.records import Change, Origin
 
@@ -164,8 +163,7 @@ class _Reader:
         for change in batch:
             after, before = texts.take(change.after), texts.take(change.before)
             said = marks.get(change.today.encode(), NOTHING)
-            both = {self.scopes.of_file(change.today, licence_of_text(version.text)) for version in (before, after)}  # both are learnt from
-            licence = None if None in both else joined(both)
+            licence = self.scopes.of_versions(change.today, map(licence_of_text, (before.text, after.text)))  # both are learnt from
             place = (self.repository.name, change.commit, change.today)
             origin = Origin(*place, licence, said.generated, said.vendored, self.scopes.own)
             reason = after.reason or before.reason
