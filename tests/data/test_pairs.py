@@ -92,6 +92,11 @@ CODE = [
     'name: "token" value: x4Y7pQ9k\n',
     'name: "token"\nvalue: params.tokenB64\n',
     'name: "token"\nvalue: newJWT(x)\n',
+    'name: "token"\nvalue: cfg.srvKey2\n',
+    "{name: token, value: cfg.srvKey2Md5x}",
+    "{ name: token, value: newKey7Xq4(b2) }",
+    '\'{"name":"token","value":"\'+xK7q2Vz9+\'"}\'',
+    '\'{"name":"token","value":"a1\'+xK7q2Vz9+\'b2"}\'',
 ]
 
 
@@ -105,3 +110,24 @@ def test_a_value_without_quotes_is_taken_for_a_secret_in_a_block_of_yaml(end: st
     text = f"env:\n  - name: DB_PASSWORD\n    value: {PASSWORD}{end}"
     assert redacted(text, "YAML") == text.replace(PASSWORD, "<KEY>")
     assert yaml.safe_load(redacted(text, "YAML")) == {"env": [{"name": "DB_PASSWORD", "value": "<KEY>"}]}
+
+
+BESIDE = [  # names in front, the secret, what is behind
+    ("- name: VAULT_TOKEN\n  value: ", "s.Iyf8Zkq3ZyYfm5Bq0bP7cQ1x", "\n"),
+    ("- name: VAULT_TOKEN\n  value: ", "Xk9.mQ1z.Tr0ub4", "\n"),
+    ("- name: DB_PASSWORD\n  value: ", "Kd8vTq2m(Zx5)", "\n"),
+    ("- name: DB_PASSWORD\n  value: ", "qR7vXk2mZx5w;", "  # the day's\n"),
+    ('{"name": "DB_PASSWORD", "value": "', "Xk9mQ1z'Lp7Rt5", '"}'),
+    ('{"name": "DB_PASSWORD", "value": "', "Xk9'mQ1zLp7Rt5", '"}'),
+    ("{'name': 'DB_PASSWORD', 'value': '", 'Xk9mQ1z"Lp7Rt5', "'}"),
+    ("- {name: API_TOKEN, value: ", "a3f9c2e1b4d5f6a7b8c9d0e1f2a3b4c5", "}\n"),
+    ("- {name: API_TOKEN, value: ", "qR7vXk2mZx5w", ", more: 1}\n"),
+    ('{"name": "ADMIN_PASSWORD", "value": "', "admin-2024.10.7", '"}'),
+    ('{"name": "BASIC_AUTH", "value": "', "admin:9.81-kX7qzP", '"}'),
+    ('{"name": "API_KEY", "value": "', "live:k9Xm2Q/aB3dE5r7T", '"}'),
+]
+
+
+@pytest.mark.parametrize(("begin", "secret", "end"), BESIDE)
+def test_a_secret_beside_its_name_goes_though_it_looks_like_code_or_a_version(begin: str, secret: str, end: str) -> None:
+    assert redacted(f"{begin}{secret}{end}") == f"{begin}<KEY>{end}"

@@ -66,6 +66,16 @@ def test_the_tag_of_an_image_is_no_password(tag, digest, times):
 def test_nor_is_a_version_in_a_link_that_is_escaped(times):
     link = escaped("pkg://app:v1.2.3-rc4@linux", times)
     assert redacted(link) == link
+    within = escaped("next=docker-image://app:ubuntu-22.04@linux", times)
+    assert redacted(within) == within
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql+psycopg", "https", "rediss", "mongodb+srv"])
+@pytest.mark.parametrize("password", ["acme-2024.10", "10.24-kX7qzP", "v1.2.3-rc4"])
+def test_what_looks_like_a_version_is_the_password_of_who_logs_in(scheme, password):
+    for times in (0, 1, 2):
+        link = escaped(f"{scheme}://admin:{password}@db.acme.net/x", times)
+        assert redacted(f"url={link}") == f"url={link.replace(escaped(password, times), '<PASSWORD>')}"
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,7 +20,11 @@ LINK = (
     rf"[A-Za-z][A-Za-z0-9+.-]{{1,20}}(?::|%{AGAIN}3[Aa])(?:/|%{AGAIN}2[Ff]){{2}}{USER}%(?P<again>{AGAIN})3[Aa]"
     rf"(?P<value>(?:{PLAIN}|{INSIDE}){{3,200}})(?:@|%(?P=again)40)[A-Za-z0-9_.${{%*\[-]{{1,200}}"
 )
-IN_LINK = re.compile(rb"://(?P<user>[^\s/:@]{0,80}):(?P<value>[^\s/]{3,200})@(?P<host>[A-Za-z0-9_.${%*\[-]+)")
+IN_LINK = re.compile(
+    rb"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20})://(?P<user>[^\s/:@]{0,80}):(?P<value>[^\s/]{3,200})@(?P<host>[A-Za-z0-9_.${%*\[-]+)"
+)
+# Where a version is behind the colon; elsewhere a password is, and may look like one.
+PACKAGES = re.compile(rb"(?i)(?:pkg|purl|package|npm|pypi|maven|conda|helm|(?:docker|oci|containers?|image)(?:-[a-z]{1,20})?)\Z")
 # Quotes and blanks around a value, and what may stand between two.
 SIGN = r"(?:2[0267Cc]|3[BbCcEe]|5[CcDd]|7[Dd]|60|0[AaDd])"
 INSIDE_SETTING = rf"%(?!(?:(?P=again))?{SIGN}){HEX}"
@@ -28,9 +32,16 @@ BEGIN = r"(?:(?<![a-z0-9_.-])|(?<=%[0-9a-f]{2})|(?<=%25[0-9a-f]{2})|(?<=%2525[0-
 
 
 def link_password(match: Match) -> bool:
-    """The password of an escaped link, judged as that of the link itself, or a version: of packages and images there are more escaped."""
+    """The password of an escaped link, judged as that of the link itself; behind a scheme of packages or images a version is none."""
     link = IN_LINK.search(_unescaped(match[0], match))
-    return link is not None and not is_version(link["value"]) and url_password(link)
+    if link is None or (is_version(link["value"]) and PACKAGES.search(_before(match) + link["scheme"])):
+        return False
+    return url_password(link)
+
+
+def _before(match: Match) -> bytes:
+    """The text before the match, which may begin inside a scheme."""
+    return match.string[max(0, match.start() - 20) : match.start()]
 
 
 def escaped_password(match: Match) -> bool:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from finetune.data.secrets.confirm import Match, looks_random, says_secret, strong_value
+from finetune.data.secrets.confirm import Match, looks_random, plainly_random, says_secret, strong_value
 from finetune.data.secrets.manifests import data_of_secrets
 from finetune.data.secrets.named import PASS, REST, SECRET
 from finetune.data.secrets.rule import Rule, compiled
@@ -17,19 +17,29 @@ NEXT = r"[\"']?[ \t]{0,4},?\s{0,60}[\"']?"  # to the next key of an object
 NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?(?P<name>[a-z0-9_.-]{{0,40}}?{NAMED}{REST}){NEXT}"
 SCREEN_NAME = rf"[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[\"']?[a-z0-9_.-]{{0,40}}{NAMED}{REST}{NEXT}"
 KEY = r"(?:parameter|option)?value[\"']?[ \t]{0,4}:[ \t]{0,4}"
-SCREEN_VALUE = rf"{KEY}[\"']?[^\s\"']{{6}}"
-VALUE = rf"{KEY}(?P<quote>[\"'])?(?P<value>[^\s\"'`{{}}\\]{{6,300}})(?(quote)(?P=quote)|(?=\s|\Z))"
+SCREEN_VALUE = rf"{KEY}[\"']?\S{{6}}"
+INSIDE = r"(?!(?P=quote))[^\s`{}\\]"
+VALUE = rf"{KEY}(?P<quote>[\"'])?(?P<value>(?:{INSIDE}){{6,300}})(?(quote)(?P=quote)|(?<!,)(?=[\s}}]|,\s|\Z))"
 LINE_ENDS = re.compile(rb"[ \t]{0,40}(?:[ \t]#[^\n]{0,400})?(?:\r?\n|\Z)")  # behind a value of a block
 WORKED_OUT = re.compile(rb"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_][\w.]*[(\[].*[)\]]|.*[,;]")
+QUOTES = re.compile(rb"[\"']")
+LONG = 12  # of a value that is taken for no name of a program's
 PARTS = re.compile(rb"[\s:/@;,=\"]+")
 
 
 def paired(match: Match) -> bool:
-    """A value beside a name that says secret: in quotes, or as YAML writes it in a block. What else has no quotes is code."""
+    """A value beside a name that says secret: in quotes, or as YAML writes it. What else has no quotes is code."""
     value = match["value"]
-    if not says_secret(match["name"]) or is_told(value) or not (match["quote"] or _in_block(match)):
+    if not says_secret(match["name"]) or is_told(value):
+        return False
+    if not (_in_quotes(value) if match["quote"] else _in_block(match) or _in_flow(match)):
         return False
     return looks_random(value) or strong_value(value)
+
+
+def _in_quotes(value: bytes) -> bool:
+    """Whether the value is one string: two of the other quotes, or one at an end, are of code that joins strings."""
+    return QUOTES.search(value[:1] + value[-1:]) is None and len(QUOTES.findall(value)) <= 1
 
 
 def _in_block(match: Match) -> bool:
@@ -37,7 +47,20 @@ def _in_block(match: Match) -> bool:
     text, (start, end) = match.string, match.span("value")
     between = text[match.end("name") : start]
     alone = b"\n" in between and b"," not in between and LINE_ENDS.match(text, end) is not None
-    return alone and not WORKED_OUT.fullmatch(match["value"])
+    return alone and not QUOTES.search(match["value"]) and (_is_drawn(match["value"]) or not WORKED_OUT.fullmatch(match["value"]))
+
+
+def _in_flow(match: Match) -> bool:
+    """Whether name and value are on one line of YAML, `{name: A, value: ...}`: no quotes at all, and no call or member of an object."""
+    text, (start, end) = match.string, match.span("value")
+    before, value = text[match.start() : start], match["value"]
+    if b"\n" in before or b"," not in before or QUOTES.search(before + value) or text[end : end + 1] not in {b",", b"}"}:
+        return False
+    return _is_drawn(value) and not any(sign in value for sign in b".([")
+
+
+def _is_drawn(value: bytes) -> bool:
+    return len(value) >= LONG and plainly_random(value)
 
 
 def held_by_a_secret(match: Match) -> bool:
