@@ -73,7 +73,7 @@ _TAKES_BACK = re.compile(
     rf"|{_BEGINS}(?:{_SECRETS}(?:\s*(?:and|&|/|,|or)\s*{_SECRETS})?|unpublished\s+(?:proprietary\s+)?work)"
     r"\s*(?:[^\w\s]|\n|\Z|\b(?:to|of)\b|\b(?:information|property|materials?)\b\s*(?:[^\w\s]|\n|\Z|of\b))"
     rf"|\b(?!the\s+(?:information|documents?|materials?|files?)\b){_WORK}\s+(?:is|are|contains?)\s+(?:(?!not\b|no\b)\w+\s+){{0,3}}?"
-    r"(?:proprietary|confidential|trade\s+secrets?)\b",
+    r"(?:(?:proprietary|confidential)\s*(?:[^\w\s]|\Z|\b(?:and|or|to|of|information|property|materials?|software|code|work)\b)|trade\s+secrets?\b)",
     re.IGNORECASE,
 )
 # "Licensed under the ACME Internal Licence", "use is subject to licence terms": terms somewhere, of a name that no list has.

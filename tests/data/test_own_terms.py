@@ -161,6 +161,7 @@ HEADS = {"MIT": "Copyright ACME. Licensed under the MIT License.", "Apache-2.0":
         "Stores proprietary and confidential information of users.",
         "Keeps what is\nproprietary and confidential.",
         "Confidential clients of OAuth2 are served.",
+        "This code contains the proprietary protocol of a vendor.",
         "Proprietary formats are read, too.",
     ],
 )
