@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 from gradio.components import Component
@@ -116,7 +116,8 @@ def _asking(desk: Desk, session: gr.State, holes: Sequence[Question], reach: Rea
     fields: list[Any] = [session, *sampling, blind, look]
     for ask in asks:
         _stream(ask.button, desk.worker(ask.question), [*fields, *ask.inputs], outputs)
-    _stream(again, desk.again, fields, outputs)
+    # The button is free a moment before the page knows that the answer has ended: a click then counts, when it has.
+    _stream(again, desk.again, fields, outputs, trigger_mode="always_last")
     _at_once(stop, desk.stop, [session], [])
     look.change(desk.look, [session, look], answers, queue=False, show_progress="hidden", api_visibility="private")
     for number, button in enumerate(buttons):
@@ -124,13 +125,20 @@ def _asking(desk: Desk, session: gr.State, holes: Sequence[Question], reach: Rea
     return look
 
 
-def _stream(button: gr.Button, work: Callable[..., object], inputs: Sequence[Component], outputs: Sequence[Component]) -> None:
+def _stream(
+    button: gr.Button,
+    work: Callable[..., object],
+    inputs: Sequence[Component],
+    outputs: Sequence[Component],
+    trigger_mode: Literal["once", "always_last"] = "once",
+) -> None:
     button.click(
         work,
         [*inputs],
         [*outputs],
         concurrency_limit=READERS,
         concurrency_id="model",
+        trigger_mode=trigger_mode,
         show_progress="hidden",
         api_visibility="private",
     )
