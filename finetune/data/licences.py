@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from finetune.data.classifier import licences_in
 from finetune.data.clauses import licences_by_clauses
-from finetune.data.likeness import licence_alike
 from finetune.data.named_licences import RESTRICTED, licence_titled, licences_named, with_binding
 from finetune.data.own_terms import RESERVED
 from finetune.data.spdx import UNKNOWN, joined
@@ -150,5 +149,5 @@ def _together(licences: dict[str, str], *, offered: bool) -> str:
 def _classified(text: str) -> str:
     known = with_binding(finer(licences_in(text, coverage=COVERAGE) or licences_by_clauses(text), text), text)
     if not known:
-        known = len(text) <= LONGEST_NOTICE and licences_named(text) or with_binding(licence_alike(text), text) or licence_titled(text)
+        known = len(text) <= LONGEST_NOTICE and licences_named(text) or licence_titled(text)
     return joined(known) or UNKNOWN
