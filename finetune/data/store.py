@@ -7,7 +7,6 @@ importing datasets takes most of a second.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.errors import DataError
 from finetune.files import STAGED, write_json
+from finetune.hashing import file_digest
 from finetune.records import IGNORED, Origin, PackedRow, SourceFile
 
 if TYPE_CHECKING:
@@ -158,11 +158,9 @@ def _record_batch(rows: list[PackedRow], schema: Any) -> Any:
 
 def _state(rows: Path) -> dict[str, Any]:
     """What load_from_disk wants to know; the fingerprint is of the bytes, so that equal rows share what datasets caches."""
-    with rows.open("rb") as file:
-        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     return {
         "_data_files": [{"filename": rows.name}],
-        "_fingerprint": fingerprint,
+        "_fingerprint": file_digest(rows)[:16],
         "_format_columns": None,
         "_format_kwargs": {},
         "_format_type": None,

@@ -19,8 +19,7 @@ from finetune.export.tools import Workshop
 from finetune.export.trained import find_others
 from finetune.exporters import Exporter, GgufFile, MergeReport
 from finetune.files import READABLE, read_object, staged_folder, write_json
-from finetune.hashing import file_digest
-from finetune.methods import WEIGHTS, check_adapter_base
+from finetune.methods import check_adapter_base
 from finetune.recipe import Recipe
 from finetune.records import REPORT_FORMAT
 from finetune.run import Run, run_to_change
@@ -41,9 +40,8 @@ def export(recipe: Recipe) -> tuple[MergeReport, ...]:
     run.require("train", error=ExportError)
     _check_forms(recipe)
     base = read_base(recipe.model)
-    check_adapter_base(run.adapter, base)
+    digest = check_adapter_base(run.adapter, base)
     check_terms(base)
-    digest = file_digest(run.adapter / WEIGHTS)
     others = {exporter.name: find_others(exporter.others, run.adapter, base) for exporter in recipe.export}
     with run.step("export") as notes, _kept_if_filled(run.export):
         reports = tuple(_export_one(run, base, exporter, digest) for exporter in recipe.export)

@@ -9,8 +9,7 @@ from pathlib import Path
 from finetune.base import BaseFolder
 from finetune.errors import ExportError
 from finetune.exporters import AddedAdapter, OtherAdapter
-from finetune.hashing import file_digest
-from finetune.methods import CONFIG, WEIGHTS, adapter_type, check_adapter_base
+from finetune.methods import CONFIG, adapter_type, check_adapter_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ def find_others(others: Sequence[OtherAdapter], own: Path, base: BaseFolder) -> 
     found: list[Found] = []
     for other in others:
         folder = _adapter_folder(Path(other.path))
-        check_adapter_base(folder, base)
+        digest = check_adapter_base(folder, base)
         kind, own_kind = adapter_type(folder), adapter_type(own)
         if kind != own_kind:
             raise ExportError(
@@ -37,7 +36,7 @@ def find_others(others: Sequence[OtherAdapter], own: Path, base: BaseFolder) -> 
                 f"export.adapters: {folder} is named twice; write its weight once (export.strength is that of the run itself)"
             )
         name = folder.resolve().parent.name if folder.name == "adapter" else folder.resolve().name
-        found.append(Found(folder, AddedAdapter(name, file_digest(folder / WEIGHTS), other.weight)))
+        found.append(Found(folder, AddedAdapter(name, digest, other.weight)))
     return found
 
 

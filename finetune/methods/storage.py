@@ -133,29 +133,30 @@ def adapter_type(folder: Path) -> str:
 
 
 def check_adapter_files(folder: Path) -> dict[str, Any]:
-    """What the adapter in `folder` remembers of its base. Raises ModelError where its files are not those that training wrote.
+    """What the adapter in `folder` remembers of its base, and as `files` the SHA-256 of its files as they lie there.
 
-    An adapter of a version that noted no digests of its files is taken as it is.
+    Raises ModelError where they are not those that training wrote. An adapter of a version that noted no digests is taken as it is.
     """
     adapter_type(folder)
     if not (folder / BASE).is_file():
         raise ModelError(f"{folder}: {BASE} is missing, so the base it belongs to is not known; {_AGAIN}")
     known = read_object(folder / BASE, "digest", "name", error=ModelError, cure=_AGAIN)
-    noted = known.get("files", {})
+    noted, found = known.get("files"), {}
     for name in (WEIGHTS, CONFIG):
         path = folder / name
         if not path.is_file():
             raise ModelError(f"{path}: missing; {_AGAIN}")
-        if isinstance(noted, dict) and name in noted and file_digest(path) != noted[name]:
+        found[name] = file_digest(path)
+        if isinstance(noted, dict) and noted.get(name, found[name]) != found[name]:
             raise ModelError(f"{path}: not the file that training wrote (its SHA-256 is another than {BASE} notes); {_AGAIN}")
-    return known
+    return known | {"files": found}
 
 
-def check_adapter_base(folder: Path, base: Base) -> None:
-    """Raises ModelError when the adapter in `folder` was trained on another base than this one, or is not what training wrote."""
+def check_adapter_base(folder: Path, base: Base) -> str:
+    """The SHA-256 of the weights in `folder`. Raises ModelError when they were trained on another base, or are not what training wrote."""
     trained_on = check_adapter_files(folder)
     if trained_on["digest"] == base.digest:
-        return
+        return str(trained_on["files"][WEIGHTS])
     where = f"{folder}: the adapter was trained on {trained_on['name']}, whose files"
     if trained_on["name"] in (str(base.path), base.name):
         raise ModelError(f"{where} have changed since; bring them back, or train again")

@@ -9,7 +9,6 @@ from finetune.base import read_base
 from finetune.deploy.settings import REPORT
 from finetune.errors import ExportError
 from finetune.files import read_object
-from finetune.hashing import file_digest
 from finetune.methods import WEIGHTS, check_adapter_files
 from finetune.run import Run
 
@@ -42,8 +41,7 @@ def form_to_serve(run: Run) -> str:
 def exports_of(run: Run, name: str = "") -> list[Exported]:
     """Those of the adapter that lies in the run, by name; `name` picks one. Raises FinetuneError when that one is absent or stale."""
     run.require("train", error=ExportError)
-    check_adapter_files(run.adapter)
-    digest = file_digest(run.adapter / WEIGHTS)
+    digest = check_adapter_files(run.adapter)["files"][WEIGHTS]
     found, stale = [], []
     there = [path for path in sorted(run.export.glob(f"*/{REPORT}")) if not path.parent.name.startswith(".")]
     for path in there:

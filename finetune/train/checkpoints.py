@@ -13,7 +13,6 @@ A higher number alone proves nothing: a kill during saving leaves a torn folder,
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.errors import TrainError
 from finetune.files import flush, read_object, write_json
+from finetune.hashing import file_digest
 from finetune.recipe.digest import step_digest
 from finetune.run import Run, is_main_process
 
@@ -50,7 +50,7 @@ def seal(staged: Path, folder: Path) -> Path:
 
     All of it is on the disk, not only in the system's memory, before it has its name.
     """
-    write_json(staged / FILES, {name: {"bytes": size, "sha256": _sha256(staged / name)} for name, size in _sizes(staged).items()})
+    write_json(staged / FILES, {name: {"bytes": size, "sha256": file_digest(staged / name)} for name, size in _sizes(staged).items()})
     for path in (*staged.rglob("*"), staged):
         flush(path)
     final = folder / staged.name
@@ -147,7 +147,7 @@ def fault_of(path: Path) -> str | None:
     listed = _listed(path)
     if listed is None:
         return f"its files are not those that {FILES} lists"
-    changed = [name for name, about in listed.items() if _sha256(path / name) != about["sha256"]]
+    changed = [name for name, about in listed.items() if file_digest(path / name) != about["sha256"]]
     return f"the content of {changed[0]} changed" if changed else None
 
 
@@ -182,8 +182,3 @@ def _listed(path: Path) -> dict[str, dict[str, str | int]] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError, KeyError, TypeError):
         return None
     return listed if sizes == _sizes(path) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

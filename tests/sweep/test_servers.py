@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from database_servers import SERVERS
 from sqlalchemy import text
-from test_study import POINTS, every_run_is_done_once, in_process, take_one_and_die, working
+from test_study import every_run_is_done_once, one_of_two_is_taken_by_who_dies, working
 
 from finetune.errors import RecipeError
 from finetune.recipe import Recipe, parse_recipe
@@ -39,10 +39,7 @@ def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path
 
 def test_the_run_of_a_killed_process_goes_to_the_next_one_and_that_of_a_living_one_does_not(recipe: Recipe) -> None:
     with working(recipe, "first") as board:
-        board.offer({"r-1": POINTS["r-1"], "r-2": POINTS["r-2"]})
-        process = in_process(take_one_and_die, recipe)
-        process.join()
-        assert process.exitcode == 9
+        one_of_two_is_taken_by_who_dies(board, recipe)
         board.take_back()
         assert sorted(task.name for _ in range(2) if (task := board.claim(None)) is not None) == ["r-1", "r-2"]
         with working(recipe, "second") as other:

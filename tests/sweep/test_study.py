@@ -83,16 +83,20 @@ def every_run_is_done_once(recipe: Recipe, folder: Path) -> None:
     assert sorted(done) == sorted(POINTS)
 
 
+def one_of_two_is_taken_by_who_dies(board: Board, recipe: Recipe) -> None:
+    board.offer({"r-1": POINTS["r-1"], "r-2": POINTS["r-2"]})
+    process = in_process(take_one_and_die, recipe)
+    process.join()
+    assert process.exitcode == 9
+
+
 def test_processes_that_share_a_study_do_every_run_once(recipe: Recipe, tmp_path: Path) -> None:
     every_run_is_done_once(recipe, tmp_path)
 
 
 def test_the_run_of_a_killed_process_goes_to_the_next_one_and_that_of_a_living_one_does_not(recipe: Recipe) -> None:
     with working(recipe, "first") as board:
-        board.offer({"r-1": POINTS["r-1"], "r-2": POINTS["r-2"]})
-        process = in_process(take_one_and_die, recipe)
-        process.join()
-        assert process.exitcode == 9
+        one_of_two_is_taken_by_who_dies(board, recipe)
         alive = board.claim(None)
         assert alive is not None and alive.name == "r-2" and board.claim(None) is None
         with working(recipe, "second") as other:

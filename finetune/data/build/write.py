@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from finetune.data.store import write_rows
 from finetune.data.tables import SAMPLES, SampleRow, open_table
 from finetune.data.tally import Tally
 from finetune.files import STAGED, staged_folder, write_atomic, write_json
+from finetune.hashing import file_digest
 from finetune.records import Side
 from finetune.run import Run
 
@@ -89,11 +89,7 @@ def _write_rows(shuffle: Shuffle, folder: Path, tools: Tools) -> dict[Side, int]
 
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file below a folder, by its path in it."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _report(job: Job, totals: Totals, check: SplitCheck, rows: dict[Side, int], shards: dict[str, str], engine: str) -> BuildReport:
